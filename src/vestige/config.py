@@ -1,0 +1,221 @@
+"""Configuration: one frozen model per stage, from presets, YAML and flags, and its fingerprint."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vestige.types import InputError
+
+
+class Stage(BaseModel):
+    """A frozen record of settings. Unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(Stage):
+    """How a similarity-entailed data set is built (spec chapter 1; paper, Table 3)."""
+
+    source: str = Field("mnist", description="a known name, an IDX file, a .npz file or a folder of images")
+    per_class: int = Field(10, ge=1, description="training samples per class")
+    targets: int = Field(3, ge=1, description="samples to forget, each of another class")
+    similar: int = Field(5, ge=0, description="constructed similar samples per target")
+    held_out: int = Field(5, ge=0, description="similar samples per target that are never trained on")
+    never_seen: int = Field(300, ge=1, description="unrelated samples never trained on: the null")
+    test: int = Field(1000, ge=1, description="samples for test accuracy")
+    transform: Literal["mask", "noise"] = Field("mask", description="how a similar sample is made")
+    block: int = Field(2, ge=1, description="b: side of a masked block, in pixels")
+    fraction: float = Field(0.3, ge=0, lt=1, description="r: share of the blocks that is masked")
+    sigma: float = Field(0.1, ge=0, description="standard deviation of the added noise, in pixel units of [0, 1]")
+
+
+class ModelConfig(Stage):
+    """The homogeneous network: ReLU, a bias in the first layer only (spec chapter 2)."""
+
+    kind: Literal["mlp"] = "mlp"
+    hidden: tuple[int, ...] = Field((300, 300), description="width of each hidden layer")
+    init_scale: float = Field(1e-4, gt=0, description="standard deviation of the first layer's start")
+
+    @model_validator(mode="after")
+    def _widths(self) -> Self:
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden needs at least one width, each ≥ 1, got {self.hidden}")
+        return self
+
+
+class TrainConfig(Stage):
+    """Full-batch gradient descent (spec chapter 2)."""
+
+    steps: int = Field(1000, ge=1)
+    lr: float = Field(0.5, gt=0)
+    weight_decay: float = Field(3e-3, ge=0)
+
+
+class UnlearnConfig(Stage):
+    """Settings of the methods that change a trained model instead of training anew."""
+
+    steps: int = Field(100, ge=1, description="full-batch gradient steps")
+    lr: float = Field(0.1, gt=0)
+
+
+class RecoverConfig(Stage):
+    """Reconstruction of training samples from a model (spec chapter 2; Buzaglo et al. 2023)."""
+
+    engine: Literal["closed", "autograd"] = Field("closed", description="closed form, or the slow reference")
+    direction: Literal["soft", "runner_up"] = Field("soft", description="the margin whose gradient explains θ")
+    optimiser: Literal["adam", "sgd"] = "adam"
+    dtype: Literal["float32", "float64"] = "float32"
+    steps: int = Field(1500, ge=1)
+    lr_x: float = Field(0.02, gt=0)
+    lr_u: float = Field(0.05, gt=0, description="step size of the multipliers before softplus")
+    alpha: float = Field(20.0, gt=0, description="sharpness of the sigmoid that stands for ReLU's derivative")
+    margin: float = Field(10.0, gt=0, description="margin expected of a training sample; sets the scale of λ")
+    box: float = Field(1.0, ge=0, description="weight of the penalty for pixels outside [0, 1]")
+    start: float = Field(0.1, gt=0, description="standard deviation of the cold start")
+
+
+class Recipe(Stage):
+    """What a method needs to know: how this kind of model is built, trained and unlearned."""
+
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    unlearn: UnlearnConfig = UnlearnConfig()
+
+
+class StudyConfig(Stage):
+    """Everything that a run folder was made with."""
+
+    study: str = "image-target"
+    preset: str = "small"
+    modality: Literal["image"] = "image"
+    seed: int = Field(0, ge=0, description="the first seed")
+    seeds: int = Field(5, ge=1, description="how many replicates: seed, seed + 1, …")
+    training: tuple[Literal["without", "with"], ...] = ("without", "with")
+    stages: tuple[str, ...] = ("before", "R0", "R1", "relabel", "RF-1+3", "RF-1+5")
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    unlearn: UnlearnConfig = UnlearnConfig()
+    recover: RecoverConfig = RecoverConfig()
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe(model=self.model, train=self.train, unlearn=self.unlearn)
+
+
+def build(layers: Iterable[Mapping[str, Any]]) -> StudyConfig:
+    """The configuration that these layers add up to; later layers win.
+
+    Raises InputError for unknown keys (with the nearest known one) and for values out of range.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merge(merged, layer)
+    try:
+        return StudyConfig.model_validate(merged)
+    except ValidationError as error:
+        raise InputError(_explain(error)) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file. Raises InputError if it is missing, not YAML, or not a mapping."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the configuration {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a mapping of settings, found a {type(content).__name__}")
+    return content
+
+
+def read_set(items: Iterable[str]) -> dict[str, Any]:
+    """The settings in `a.b=c` flags; values are read as YAML, so 3, 0.1, true and [1, 2] mean what they say."""
+    layer: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set takes KEY=VALUE such as train.steps=2000, got {item!r}")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {key}: {text!r} is not a value that YAML can read: {error}") from None
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        layer = _merge(layer, value)
+    return layer
+
+
+def to_yaml(config: StudyConfig) -> str:
+    """The whole configuration as YAML that `--config` reads back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def fingerprint(*parts: Any) -> str:
+    """Sixteen hex digits that name these settings. Pydantic models and plain JSON values, order kept."""
+
+    def plain(part: Any) -> Any:
+        return part.model_dump(mode="json") if isinstance(part, BaseModel) else part
+
+    text = json.dumps([plain(part) for part in parts], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Where two configurations differ, as lines "key: theirs there, ours asked for"."""
+    found = []
+    for key in sorted(ours.keys() | theirs.keys()):
+        a, b = ours.get(key), theirs.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}: {b!r} there, {a!r} asked for")
+    return found
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    found = []
+    for name, info in model.model_fields.items():
+        found.append(prefix + name)
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            found += _keys(info.annotation, f"{prefix}{name}.")
+    return found
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"unknown setting {key!r}{_hint(key)}")
+        else:
+            lines.append(f"{key}: {problem['msg']}, found {problem['input']!r}")
+    return "the configuration cannot be used:\n  " + "\n  ".join(lines)
+
+
+def _hint(key: str) -> str:
+    known = _keys(StudyConfig)
+    last = key.rpartition(".")[2]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6) or [
+        name for name in known if difflib.get_close_matches(last, [name.rpartition(".")[2]], cutoff=0.7)
+    ]
+    return f"; did you mean {near[0]!r}?" if near else f"; known at the top: {', '.join(StudyConfig.model_fields)}"

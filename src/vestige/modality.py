@@ -1,0 +1,57 @@
+"""The small contract behind which image and text differ. Everything else is written once."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from vestige.assets import Asset
+    from vestige.config import DataConfig, ModelConfig, RecoverConfig
+    from vestige.types import Samples, Scores
+
+
+class Modality(Protocol):
+    """What `vestige.image` exports, and `vestige.text` will. The meaning is shared, not the scale of recall."""
+
+    def load(self, asset: Asset) -> Samples:
+        """All records of a data set, checked."""
+
+    def unit(self, samples: Samples) -> Samples:
+        """The same records in the form that models take."""
+
+    def make_similar(
+        self, samples: Samples, count: int, *, config: DataConfig, generator: torch.Generator
+    ) -> list[Samples]:
+        """`count` similar samples of each sample."""
+
+    def build(self, config: ModelConfig, samples: Samples, *, generator: torch.Generator) -> nn.Module:
+        """A model with fresh weights for these training samples."""
+
+    def restore(self, config: ModelConfig, weights: dict[str, Tensor]) -> nn.Module:
+        """The model that these weights belong to."""
+
+    def logits(self, model: nn.Module, samples: Samples) -> Tensor:
+        """The model's scores of the possible answers. Images: (N, classes)."""
+
+    def losses(self, model: nn.Module, samples: Samples) -> Tensor:
+        """The summed negative log-likelihood per sample, in nats. Shape (N,)."""
+
+    def embed(self, model: Any, samples: Samples) -> Tensor:
+        """One feature vector per sample, (N, width)."""
+
+    def recover(
+        self, model: Any, samples: Samples, *, config: RecoverConfig, per_class: int, generator: torch.Generator
+    ) -> Scores:
+        """What can be got back from the model about each sample."""
+
+
+MODALITIES = {"image": "vestige.image"}
+
+
+def modality(name: str) -> Modality:
+    """The modality of this name; its libraries are imported on first use."""
+    return importlib.import_module(MODALITIES[name])  # type: ignore[return-value]

@@ -1,0 +1,292 @@
+"""The papers' experiments as named studies: a grid with presets, and the claims it can bear out or not."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from vestige import __version__, assets, config, executor, experiment, provenance, store, verify
+from vestige.config import StudyConfig
+from vestige.types import InputError, Run
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement about the targets' NCC at two stages, with the bar that was set before any result.
+
+    It holds if mean(first − second) is at least, or at most, the bar.
+    """
+
+    name: str
+    training: Literal["with", "without"]
+    first: str
+    second: str
+    rule: Literal["at least", "at most"]
+    bar: float
+    yes: str
+    no: str
+
+
+CLAIMS = (
+    Claim(
+        "retraining-forgets-alone", "without", "before", "R0", "at least", 0.10,
+        "Without similar samples, retraining without the target loses it",
+        "Without similar samples, retraining without the target does not clearly lose it",
+    ),
+    Claim(
+        "similar-samples-keep-it", "with", "before", "R0", "at most", 0.10,
+        "With similar samples in training, retraining without the target leaves it as recoverable as before",
+        "With similar samples in training, retraining without the target still loses some of it",
+    ),
+    Claim(
+        "they-are-the-reason", "with", "R0", "R1", "at least", 0.15,
+        "Retraining without the similar samples too is what removes it",
+        "Retraining without the similar samples too does not clearly remove it",
+    ),
+    Claim(
+        "relabelling-keeps-it", "with", "before", "relabel", "at most", 0.10,
+        "Relabelling the target leaves it as recoverable as before",
+        "Relabelling the target makes it less recoverable",
+    ),
+    Claim(
+        "three-help", "with", "R0", "RF-1+3", "at least", 0.0,
+        "Forgetting its 3 most similar samples as well removes part of it",
+        "Forgetting its 3 most similar samples as well does not help",
+    ),
+    Claim(
+        "five-mend-it", "with", "R0", "RF-1+5", "at least", 0.15,
+        "Forgetting its 5 most similar samples as well mends it",
+        "Forgetting its 5 most similar samples as well does not clearly mend it",
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Study:
+    """A named experiment: what it asks, its presets over the default configuration, its claims."""
+
+    title: str
+    presets: Mapping[str, Mapping[str, Any]]
+    claims: tuple[Claim, ...]
+
+
+TARGET_PRESETS: dict[str, dict[str, Any]] = {
+    "small": {},
+    "paper": {
+        "seeds": 1,
+        "data": {"per_class": 50},
+        "model": {"hidden": [1000, 1000]},
+    },
+}
+STUDIES: dict[str, Study] = {
+    "quickstart": Study(
+        "Do near-copies keep a forgotten image alive?", {"small": {"seeds": 1}}, CLAIMS
+    ),
+    "image-target": Study(
+        "Do similar samples spoil the unlearning of the target? (E2)", TARGET_PRESETS, CLAIMS
+    ),
+}  # fmt: skip
+
+
+def configure(
+    study: str,
+    preset: str = "small",
+    file: Path | None = None,
+    sets: list[str] | None = None,
+    **flags: Any,
+) -> StudyConfig:
+    """The configuration of a study: defaults, preset, the data set's own settings, YAML, --set, flags.
+
+    flags: seed, seeds, data; None means not given. Raises InputError for anything unknown.
+    """
+    if study not in STUDIES:
+        raise InputError(f"unknown study {study!r}; known: {', '.join(STUDIES)}")
+    if preset not in STUDIES[study].presets:
+        raise InputError(f"study {study} has no preset {preset!r}; known: {', '.join(STUDIES[study].presets)}")
+    asked: dict[str, Any] = {key: flags[key] for key in ("seed", "seeds") if flags.get(key) is not None}
+    if flags.get("data") is not None:
+        asked["data"] = {"source": flags["data"]}
+    layers = [STUDIES[study].presets[preset], config.read_yaml(file) if file else {}, config.read_set(sets or []), asked]
+    base = {"study": study, "preset": preset}
+    source = config.build([base, *layers]).data.source
+    return config.build([base, {"data": assets.settings(source)}, *layers])
+
+
+def open_laboratory(settings: StudyConfig, out: Path, *, fresh: bool = False) -> experiment.Laboratory:
+    """The place where this study's runs take place. Everything that can be checked cheaply is checked first."""
+    experiment.plan(settings)
+    source = assets.locate(settings.data.source).digest()
+    opened = store.open_folder(out, settings, __version__, source, fresh=fresh)
+    return experiment.Laboratory(settings, opened, source)
+
+
+def conduct(
+    laboratory: experiment.Laboratory,
+    *,
+    workers: int | None = None,
+    limit: int | None = None,
+    say: Callable[[str], None] = executor.say,
+) -> dict[str, Any]:
+    """Carry out a study, resuming what is there, and write its result.json, run.json and report.html.
+
+    limit: only the first runs of the plan; the result then says that it is not comparable.
+    Returns the record of result.json.
+    """
+    from vestige.report import write_report
+
+    start = time.time()
+    planned = experiment.plan(laboratory.config)
+    runs = planned[:limit]
+    failures = carry_out(laboratory, runs, workers=workers, say=say)
+    record = result(laboratory, runs, complete=len(runs) == len(planned) and not failures)
+    root = laboratory.store.root
+    store.write_json(root / "result.json", record)
+    store.write_json(
+        root / "run.json",
+        {
+            "arguments": sys.argv[1:],
+            "seconds": round(time.time() - start, 1),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "workers": _workers(workers),
+            "failed": [{"run": run.label, "why": why} for run, why in failures],
+            "host": provenance.host(),
+        },
+    )
+    write_report(root)
+    return record
+
+
+def carry_out(
+    laboratory: experiment.Laboratory,
+    runs: tuple[Run, ...],
+    *,
+    workers: int | None = None,
+    say: Callable[[str], None] = executor.say,
+) -> list[executor.Failure[Run]]:
+    """Do what is not done yet of these runs. Every data set is built, and so checked, before any training."""
+    todo = tuple(run for run in runs if not laboratory.is_done(run))
+    if len(todo) < len(runs):
+        say(f"{len(runs) - len(todo)} of {len(runs)} runs are done already")
+    seeds = [
+        seed
+        for seed in dict.fromkeys(run.seed for run in todo)
+        if not laboratory.store.has("data", laboratory.data_name(seed))
+    ]
+    done, start = 0, time.time()
+
+    def data_done(seed: int) -> None:
+        say(f"data set of seed {seed} is built")
+
+    def run_done(run: Run) -> None:
+        nonlocal done
+        done += 1
+        left = (time.time() - start) / done * (len(todo) - done)
+        say(f"[{done}/{len(todo)}] {run.label}" + (f", about {left:.0f} s left" if left >= 1 else ""))
+
+    count = _workers(workers)
+    failed_data = executor.run_local(
+        partial(_build, laboratory), seeds, workers=min(count, len(seeds) or 1), on_done=data_done
+    )
+    if failed_data:
+        raise RuntimeError(failed_data[0][1])
+    start = time.time()
+    return executor.run_local(partial(_score, laboratory), todo, workers=count, on_done=run_done)
+
+
+def result(laboratory: experiment.Laboratory, runs: tuple[Run, ...], *, complete: bool) -> dict[str, Any]:
+    """The record of result.json: the tidy table, the verdicts, and what made them."""
+    settings = laboratory.config
+    rows, targets = experiment.collect(laboratory, runs)
+    stages = STUDIES[settings.study]
+    return {
+        "schema_version": store.SCHEMA_VERSION,
+        "study": settings.study,
+        "comparable": complete,
+        "rows": rows,
+        "metrics": verify.METRICS,
+        "verdicts": [judge(claim, targets) for claim in stages.claims],
+        "provenance": {
+            **provenance.reproducible(settings, laboratory.source, command(settings)),
+            "data": {str(seed): laboratory.data_name(seed) for seed in dict.fromkeys(run.seed for run in runs)},
+            "models": {run.label: laboratory.model_name(run) for run in runs},
+        },
+    }
+
+
+def judge(claim: Claim, targets: Mapping[Run, Mapping[str, float]]) -> dict[str, Any]:
+    """Whether a claim holds: on the mean, and with the whole interval. None where it was not measured."""
+    found = experiment.contrast(targets, claim.training, claim.first, claim.second)
+    record: dict[str, Any] = {
+        "name": claim.name,
+        "training": claim.training,
+        "quantity": f"NCC of targets, {claim.first} − {claim.second}",
+        "rule": f"{claim.rule} {claim.bar:.2f}",
+    }
+    if found is None:
+        missing = f"not computed because the stages {claim.first} and {claim.second} were not both run"
+        return {**record, "holds": None, "clear": None, "mean": None, "low": None, "high": None, "n": 0,
+                "seeds": 0, "sentence": missing}  # fmt: skip
+    sign = 1 if claim.rule == "at least" else -1
+    edge = found.low if sign == 1 else found.high
+    holds = sign * found.value >= sign * claim.bar
+    seeds = len({run.seed for run in targets if run.training == claim.training and run.stage == claim.second})
+    return {
+        **record,
+        "holds": holds,
+        "clear": edge is not None and sign * edge >= sign * claim.bar,
+        "mean": found.value,
+        "low": found.low,
+        "high": found.high,
+        "n": found.n,
+        "seeds": seeds,
+        "sentence": claim.yes if holds else claim.no,
+    }
+
+
+def command(settings: StudyConfig) -> str:
+    """The command that makes this result again."""
+    default = configure(settings.study, settings.preset, data=settings.data.source)
+    if settings.study == "quickstart":
+        parts = ["vestige quickstart"]
+        if settings.data.source != "mnist":
+            parts.append(f"--data {settings.data.source}")
+    else:
+        parts = [f"vestige study {settings.study} --preset {settings.preset} --data {settings.data.source}"]
+    if settings.seeds != default.seeds:
+        parts.append(f"--seeds {settings.seeds}")
+    if settings.seed != default.seed:
+        parts.append(f"--seed {settings.seed}")
+    ours, theirs = settings.model_dump(mode="json"), default.model_dump(mode="json")
+    parts += [f"--set {change}" for change in _changes(ours, theirs, skip=("seed", "seeds"))]
+    return " ".join(parts)
+
+
+def _changes(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "", skip: tuple[str, ...] = ()) -> list[str]:
+    found: list[str] = []
+    for key, value in ours.items():
+        if isinstance(value, Mapping):
+            found += _changes(value, theirs[key], f"{prefix}{key}.")
+        elif value != theirs[key] and key not in skip:
+            text = "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else value
+            found.append(f"{prefix}{key}={text}")
+    return found
+
+
+def _build(laboratory: experiment.Laboratory, seed: int) -> None:
+    laboratory.data(seed, lambda message: executor.say(f"  seed {seed}: {message}"))
+
+
+def _score(laboratory: experiment.Laboratory, run: Run) -> None:
+    laboratory.scores(run, lambda message: executor.say(f"  {run.label}: {message}"))
+
+
+def _workers(asked: int | None) -> int:
+    if asked is not None and asked < 1:
+        raise InputError(f"--workers must be at least 1, got {asked}")
+    return asked or min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)

@@ -1,0 +1,147 @@
+"""The frozen records that cross rooms, and the exceptions.
+
+This room imports nothing heavy: a report can be drawn, and help printed, without torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+class VestigeError(Exception):
+    """Something the user can act on. The command line prints it and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class InputError(VestigeError, ValueError):
+    """The input, the configuration or the output folder cannot be used as asked."""
+
+    exit_code = 2
+
+
+class MissingError(VestigeError):
+    """A package or an asset is not on this machine; the message names the command that gets it."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Records with ids. Positions never leave a function; ids do.
+
+    ids: one unique name per record.
+    x: inputs, first dimension N. Images: a tensor (N, C, H, W), float32 in [0, 1].
+    y: answers, first dimension N. Images: a tensor (N,) of int64 class labels.
+    classes: how many classes there are (images), 0 where there are none.
+    """
+
+    ids: tuple[str, ...]
+    x: Any
+    y: Any
+    classes: int = 0
+
+    def __post_init__(self) -> None:
+        if not len(self.ids) == len(self.x) == len(self.y):
+            raise InputError(
+                f"samples need one id, input and answer each; got {len(self.ids)} ids, "
+                f"{len(self.x)} inputs, {len(self.y)} answers"
+            )
+        if len(set(self.ids)) != len(self.ids):
+            raise InputError(f"sample ids must be unique; {len(self.ids) - len(set(self.ids))} are repeated")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, ids: Iterable[str]) -> Samples:
+        """The records with these ids, in this order. Raises InputError for an id that is not here."""
+        where = {name: position for position, name in enumerate(self.ids)}
+        ids = tuple(ids)
+        unknown = [name for name in ids if name not in where]
+        if unknown:
+            raise InputError(f"no sample is called {unknown[0]!r} ({len(unknown)} of {len(ids)} ids are unknown)")
+        rows = [where[name] for name in ids]
+        return Samples(ids, self.x[rows], self.y[rows], self.classes)
+
+    def without(self, ids: Iterable[str]) -> Samples:
+        """The records that are left when those with these ids are taken out, in the same order."""
+        gone = set(ids)
+        return self.take(name for name in self.ids if name not in gone)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Who plays which part in a similarity-entailed data set. All fields hold sample ids.
+
+    target: must be forgotten. similar: target → its similar samples in training.
+    other: every other training sample of both arms. refill: others that take the place of the
+    similar samples in the *without* arm. held_out: target → similar samples never trained on.
+    never_seen: unrelated samples never trained on, the null. test: for accuracy only.
+    """
+
+    target: tuple[str, ...]
+    similar: Mapping[str, tuple[str, ...]]
+    other: tuple[str, ...]
+    refill: tuple[str, ...]
+    held_out: Mapping[str, tuple[str, ...]]
+    never_seen: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def all_similar(self) -> tuple[str, ...]:
+        """The similar samples of every target, in the targets' order."""
+        return tuple(name for target in self.target for name in self.similar[target])
+
+    def all_held_out(self) -> tuple[str, ...]:
+        """The held-out similar samples of every target, in the targets' order."""
+        return tuple(name for target in self.target for name in self.held_out[target])
+
+    def training(self, arm: str) -> tuple[str, ...]:
+        """The training ids of one arm, "with" or "without" similar samples; both have the same size."""
+        if arm not in ("with", "without"):
+            raise InputError(f"a training arm is 'with' or 'without', got {arm!r}")
+        extra = self.all_similar() if arm == "with" else self.refill
+        return self.target + extra + self.other
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What can be got back from one model about each sample.
+
+    ids: the samples asked about.
+    value: recall per sample in [0, 1]; 0 nothing comes back, 1 it comes back verbatim.
+    evidence: name → one entry per sample (NCC, SSIM, the candidate picture; later ROUGE, the answer).
+    facts: name → one number about the whole attempt (the objective that was reached, …).
+    """
+
+    ids: tuple[str, ...]
+    value: np.ndarray
+    evidence: Mapping[str, np.ndarray]
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        lengths = {"value": len(self.value)} | {name: len(entry) for name, entry in self.evidence.items()}
+        for name, length in lengths.items():
+            if length != len(self.ids):
+                raise InputError(f"scores of {len(self.ids)} samples need as many entries; {name} has {length}")
+
+    def of(self, ids: Iterable[str], name: str) -> np.ndarray:
+        """The evidence called `name` for these ids, in this order."""
+        where = {sample: position for position, sample in enumerate(self.ids)}
+        return self.evidence[name][[where[sample] for sample in ids]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One condition of a study: which replicate, which training arm, which stage."""
+
+    seed: int
+    training: str
+    stage: str
+
+    @property
+    def label(self) -> str:
+        return f"seed {self.seed} · {self.training} · {self.stage}"

@@ -1,0 +1,191 @@
+"""Verification: recall of every group beside its null, membership, accuracy. Pure functions of numbers.
+
+Every value carries its n and a 95 % interval. No data is None, never 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vestige.types import InputError, Samples, Scores, Split
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from vestige.modality import Modality
+
+METRICS: dict[str, dict[str, str]] = {
+    "ncc": {"unit": "−1…1", "better": "reference", "what": "correlation of a sample with its best reconstruction"},
+    "ssim": {"unit": "−1…1", "better": "reference", "what": "SSIM of a sample and that reconstruction"},
+    "auc": {"unit": "0…1", "better": "0.5", "what": "chance that a member's NCC exceeds that of its null"},
+    "tpr_at_1pct_fpr": {"unit": "0…1", "better": "0.01", "what": "members above the null's 1 % threshold"},
+    "residual": {"unit": "1 = before, 0 = R1", "better": "0", "what": "NCC of the targets between R1 and before"},
+    "train_accuracy": {"unit": "0…1", "better": "reference", "what": "accuracy on what the model trained on"},
+    "forget_accuracy": {"unit": "0…1", "better": "reference", "what": "accuracy on the targets"},
+    "test_accuracy": {"unit": "0…1", "better": "higher", "what": "accuracy on unseen samples"},
+    "unexplained": {"unit": "share of ‖θ‖²", "better": "lower", "what": "what the reconstruction leaves unexplained"},
+    "removed": {"unit": "samples", "better": "reference", "what": "training samples taken out, targets included"},
+    "constructed_copies": {
+        "unit": "0…1", "better": "none", "what": "share of the widened set that are the targets' constructed copies"
+    },
+}  # fmt: skip
+"""Every metric: its unit, which way is better, and what it is. "reference": as close as possible to R0 or R1."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number with its n and 95 % interval; low and high are None where no interval can be given."""
+
+    group: str
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+def mean_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float | None, float | None]:
+    """The mean and its 95 % t interval; no interval for fewer than two values.
+
+    Raises InputError for no values: no data is not 0.
+    """
+    x = np.asarray(values, np.float64)
+    if len(x) == 0:
+        raise InputError("the mean of no values does not exist")
+    mean = float(x.mean())
+    if len(x) < 2:
+        return mean, None, None
+    from scipy.stats import t
+
+    half = float(t.ppf(0.975, len(x) - 1)) * float(x.std(ddof=1)) / math.sqrt(len(x))
+    return mean, mean - half, mean + half
+
+
+def share_interval(hits: int, n: int) -> tuple[float, float, float]:
+    """A share and its 95 % Wilson interval."""
+    if n == 0:
+        raise InputError("the share of no samples does not exist")
+    z, p = 1.959964, hits / n
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return p, max(0.0, middle - half), min(1.0, middle + half)
+
+
+def auc(members: np.ndarray, null: np.ndarray) -> float:
+    """The chance that a member scores above a sample of the null, ties counted half (Mann–Whitney)."""
+    return float(_wins(members, null).mean())
+
+
+def auc_interval(members: np.ndarray, null: np.ndarray, draws: int = 1000) -> tuple[float, float, float]:
+    """AUC and its 95 % percentile bootstrap interval over members and null (fixed seed)."""
+    wins = _wins(members, null)
+    rng = np.random.default_rng(0)
+    rows = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), draws) / len(members)
+    columns = rng.multinomial(len(null), np.full(len(null), 1 / len(null)), draws) / len(null)
+    low, high = np.percentile(((rows @ wins) * columns).sum(1), [2.5, 97.5])
+    return float(wins.mean()), float(low), float(high)
+
+
+def tpr_at_fpr(members: np.ndarray, null: np.ndarray, rate: float = 0.01) -> float:
+    """Share of members above the threshold that at most `rate` of the null exceeds.
+
+    With 300 in the null and 1 %, the threshold is its fourth-largest value: three lie above it.
+    """
+    if len(members) == 0 or len(null) == 0:
+        raise InputError("a true-positive rate needs members and a null")
+    threshold = np.sort(null)[::-1][min(int(rate * len(null) + 1e-9), len(null) - 1)]
+    return float((members > threshold).mean())
+
+
+def residual(after: float, before: float, reference: float) -> float | None:
+    """(after − reference) / (before − reference): 1 as before, 0 as the reference where nothing is left.
+
+    None where before and reference are less than 0.05 apart: there was nothing to forget.
+    """
+    return (after - reference) / (before - reference) if before - reference >= 0.05 else None
+
+
+def accuracies(model: nn.Module, parts: Mapping[str, Samples], modality: Modality) -> dict[str, dict[str, int]]:
+    """Right answers and n on each named part."""
+    import torch
+
+    counts = {}
+    with torch.no_grad():
+        for name, samples in parts.items():
+            right = (modality.logits(model, samples).argmax(1) == samples.y).sum()
+            counts[name] = {"right": int(right), "n": len(samples)}
+    return counts
+
+
+def asked(split: Split, training: str) -> tuple[str, ...]:
+    """The ids whose recall is measured: the whole original training arm and every null."""
+    return split.training(training) + split.all_held_out() + split.never_seen
+
+
+def measure(
+    scores: Scores, split: Split, training: str, labels: Mapping[str, int], model: Mapping[str, Any]
+) -> list[Measure]:
+    """All measures of one model.
+
+    scores: recall of the ids of `asked`. labels: class of each of them. model: the facts kept with the
+    model: `trained_on` (ids), `removed`, `widened` (target → ids) and `accuracy`.
+    """
+    original = split.training(training)
+    groups: dict[str, Sequence[str]] = {
+        "target": split.target,
+        "similar": split.all_similar() if training == "with" else (),
+        "other": [name for name in original if name not in {*split.target, *split.all_similar()}],
+        "held_out": split.all_held_out(),
+        "never_seen": split.never_seen,
+        "member": model["trained_on"],
+    }
+    found = []
+    for group, ids in groups.items():
+        if len(ids):
+            for metric in ("ncc", "ssim"):
+                found.append(Measure(group, metric, *mean_interval(scores.of(ids, metric)), len(ids)))
+
+    def ncc(ids: Iterable[str]) -> np.ndarray:
+        return scores.of(ids, "ncc")
+
+    def null(target: str) -> list[str]:
+        return [name for name in split.never_seen if labels[name] == labels[target]]
+
+    members, never = ncc(model["trained_on"]), ncc(split.never_seen)
+    n = len(members)
+    found.append(Measure("member", "auc", *auc_interval(members, never), n))
+    hits = round(tpr_at_fpr(members, never) * n)
+    found.append(Measure("member", "tpr_at_1pct_fpr", *share_interval(hits, n), n))
+    ranks = [auc(ncc([target]), ncc(null(target))) for target in split.target]
+    found.append(Measure("target", "auc", *mean_interval(ranks), len(ranks)))
+    same_class = [name for target in split.target for name in null(target)]
+    found += [
+        Measure("never_seen_same_class", metric, *mean_interval(scores.of(same_class, metric)), len(same_class))
+        for metric in ("ncc", "ssim")
+    ]
+    if training == "with" and split.all_similar() and split.all_held_out():
+        ranks = [auc(ncc(split.similar[name]), ncc(split.held_out[name])) for name in split.target]
+        found.append(Measure("similar", "auc", *mean_interval(ranks), len(split.all_similar())))
+
+    for name, count in model["accuracy"].items():
+        interval = share_interval(count["right"], count["n"])
+        found.append(Measure("model", f"{name}_accuracy", *interval, count["n"]))
+    found.append(Measure("model", "unexplained", scores.facts["unexplained"], None, None, 1))
+    found.append(Measure("model", "removed", float(len(model["removed"])), None, None, 1))
+    if model["widened"]:
+        taken = [(name, target) for target, names in model["widened"].items() for name in names]
+        copies = sum(name in split.similar[target] for name, target in taken)
+        found.append(Measure("model", "constructed_copies", *share_interval(copies, len(taken)), len(taken)))
+    return found
+
+
+def _wins(members: np.ndarray, null: np.ndarray) -> np.ndarray:
+    if len(members) == 0 or len(null) == 0:
+        raise InputError("an AUC needs members and a null")
+    difference = members[:, None] - null[None, :]
+    return np.asarray((difference > 0) + 0.5 * (difference == 0))
