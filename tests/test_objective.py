@@ -1,5 +1,7 @@
 """The fast objective equals the plain one, in value and gradient."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -9,8 +11,11 @@ from vestige.image.objective import Weights, autograd, closed_form
 def problem(candidates, widths, seed=0):
     """Random weights and candidates in fp64. `candidates` decides which layers take the Gram form."""
     g = torch.Generator().manual_seed(seed)
-    rand = lambda *shape: torch.randn(*shape, generator=g, dtype=torch.float64)
-    layers = tuple(rand(b, a) / a**0.5 for a, b in zip(widths, widths[1:], strict=False))
+
+    def rand(*shape):
+        return torch.randn(*shape, generator=g, dtype=torch.float64)
+
+    layers = tuple(rand(b, a) / a**0.5 for a, b in pairwise(widths))
     x = rand(candidates, widths[0])
     labels = torch.randint(widths[-1], (candidates,), generator=g)
     return Weights(layers, rand(widths[1]) / 3), x, rand(candidates).exp(), labels

@@ -159,7 +159,8 @@ def read_set(items: Iterable[str]) -> dict[str, Any]:
 
 def to_yaml(config: StudyConfig) -> str:
     """The whole configuration as YAML that `--config` reads back."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return text
 
 
 def fingerprint(*parts: Any) -> str:

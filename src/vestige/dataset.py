@@ -75,20 +75,24 @@ def entail(config: DataConfig, samples: Samples, *, modality: Modality, seed: in
     targets = base.take(roles["target"])
     total = config.similar + config.held_out
     families = modality.make_similar(targets, total, config=config, generator=stream(seed, "similar"))
-    similar = {name: made.ids[: config.similar] for name, made in zip(targets.ids, families, strict=True)}
-    held_out = {name: made.ids[config.similar :] for name, made in zip(targets.ids, families, strict=True)}
+    ids_of = {name: made.ids for name, made in zip(targets.ids, families, strict=True)}
     split = Split(
         target=targets.ids,
-        similar=similar,
-        held_out=held_out,
-        **{role: tuple(names) for role, names in roles.items() if role != "target"},
+        similar={name: ids[: config.similar] for name, ids in ids_of.items()},
+        other=tuple(roles["other"]),
+        refill=tuple(roles["refill"]),
+        held_out={name: ids[config.similar :] for name, ids in ids_of.items()},
+        never_seen=tuple(roles["never_seen"]),
+        test=tuple(roles["test"]),
     )
     return _join([base, *families]), split
 
 
 def to_entry(samples: Samples, split: Split, config: DataConfig, seed: int, source: str) -> dict[str, Any]:
     """What `Store.save` needs to keep a data set: facts (the manifest), arrays and the data card."""
-    rows = {name: hashlib.sha256(x.numpy().tobytes()).hexdigest() for name, x in zip(samples.ids, samples.x)}
+    rows = {
+        name: hashlib.sha256(x.numpy().tobytes()).hexdigest() for name, x in zip(samples.ids, samples.x, strict=True)
+    }
     facts = {
         "kind": "data",
         "config": config.model_dump(mode="json"),
@@ -110,7 +114,11 @@ def to_entry(samples: Samples, split: Split, config: DataConfig, seed: int, sour
         "sample_sha256": rows,
     }
     arrays = {"x": samples.x.numpy(), "y": samples.y.numpy()}
-    return {"facts": facts, "arrays": arrays, "texts": {"card.md": _card(samples, split, config, seed, source)}}
+    return {
+        "facts": facts,
+        "arrays": arrays,
+        "texts": {"card.md": _card(samples, split, config, seed, source)},
+    }
 
 
 def from_entry(entry: Entry) -> tuple[Samples, Split]:
@@ -124,11 +132,22 @@ def from_entry(entry: Entry) -> tuple[Samples, Split]:
 
 def split_of(parts: dict[str, Any]) -> Split:
     """The split as it stands in a manifest."""
-    families = {
-        role: {name: tuple(ids) for name, ids in parts[role].items()} for role in ("similar", "held_out")
-    }
-    flat = {role: tuple(parts[role]) for role in ("target", "other", "refill", "never_seen", "test")}
-    return Split(**flat, **families)
+
+    def flat(role: str) -> tuple[str, ...]:
+        return tuple(parts[role])
+
+    def families(role: str) -> dict[str, tuple[str, ...]]:
+        return {name: tuple(ids) for name, ids in parts[role].items()}
+
+    return Split(
+        target=flat("target"),
+        similar=families("similar"),
+        other=flat("other"),
+        refill=flat("refill"),
+        held_out=families("held_out"),
+        never_seen=flat("never_seen"),
+        test=flat("test"),
+    )
 
 
 def oracle(fraction: float) -> tuple[float, float]:

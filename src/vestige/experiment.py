@@ -60,9 +60,7 @@ def stage_of(name: str) -> Stage:
             f"unknown stage {name!r}; known: before, R0, R1, a method ({', '.join((*METHOD_ALIASES, *METHODS))}), "
             "and a method widened as in RF-1+3 (3 most similar) or RF-tau0.6 (SSIM of at least 0.6)"
         )
-    return Stage(
-        method, k=int(match["k"]) if match["k"] else None, tau=float(match["tau"]) if match["tau"] else None
-    )
+    return Stage(method, k=int(match["k"]) if match["k"] else None, tau=float(match["tau"]) if match["tau"] else None)
 
 
 def plan(config: StudyConfig) -> tuple[Run, ...]:
@@ -165,7 +163,12 @@ class Laboratory:
             generator=stream(run.seed, "recover"),
             on_step=_paced(say, "reconstructing", steps),
         )
-        facts = {**_whose(run), "model": self.model_name(run), "ids": list(scores.ids), "facts": dict(scores.facts)}
+        facts = {
+            **_whose(run),
+            "model": self.model_name(run),
+            "ids": list(scores.ids),
+            "facts": dict(scores.facts),
+        }
         self.store.save("scores", name, facts, {"value": scores.value, **scores.evidence}, _clock(start))
 
     def _make_model(self, run: Run, say: Say) -> tuple[nn.Module, dict[str, Any]]:
@@ -194,7 +197,7 @@ class Laboratory:
             extra = [name for names in found.values() for name in names]
             removed = tuple(dict.fromkeys((*forget.ids, *extra)))
             method = widen(METHODS[stage.method], lambda *_: extra) if extra else METHODS[stage.method]
-            before = None if _is_from_scratch(stage) else self.model(Run(run.seed, run.training, "before"), say)
+            before = self.model(Run(run.seed, run.training, "before"), say)
             model = method(before, forget, retain, modality=room, config=recipe, seed=run.seed, on_step=on_step)
         trained_on = everything.without(removed)
         parts = {"train": trained_on, "forget": samples.take(split.target), "test": samples.take(split.test)}
@@ -307,7 +310,11 @@ def _whose(run: Run) -> dict[str, Any]:
 def _clock(start: float) -> dict[str, Any]:
     from vestige.provenance import host
 
-    return {"seconds": round(time.time() - start, 3), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **host()}
+    return {
+        "seconds": round(time.time() - start, 3),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        **host(),
+    }
 
 
 def _paced(say: Say, what: str, steps: int, every: float = 10.0) -> Callable[[int, float], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -44,7 +45,14 @@ class Modality(Protocol):
         """One feature vector per sample, (N, width)."""
 
     def recover(
-        self, model: Any, samples: Samples, *, config: RecoverConfig, per_class: int, generator: torch.Generator
+        self,
+        model: Any,
+        samples: Samples,
+        *,
+        config: RecoverConfig,
+        per_class: int,
+        generator: torch.Generator,
+        on_step: Callable[[int, float], None] | None = None,
     ) -> Scores:
         """What can be got back from the model about each sample."""
 
@@ -54,4 +62,4 @@ MODALITIES = {"image": "vestige.image"}
 
 def modality(name: str) -> Modality:
     """The modality of this name; its libraries are imported on first use."""
-    return importlib.import_module(MODALITIES[name])  # type: ignore[return-value]
+    return importlib.import_module(MODALITIES[name])

@@ -26,7 +26,7 @@ def reproducible(config: StudyConfig, source: str, command: str) -> dict[str, An
         "fingerprint": fingerprint(config),
         "config": config.model_dump(mode="json"),
         "source_sha256": source,
-        "seeds": {use: seeds for use in ("data", "train", "unlearn", "eval")},
+        "seeds": dict.fromkeys(("data", "train", "unlearn", "eval"), seeds),
         "libraries": {name: version(name) for name in LIBRARIES},
         "device": "cpu",
         "threads": 1,
@@ -62,7 +62,10 @@ def commit() -> str | None:
         git = ["git", "-C", str(root)]
         head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
         dirty = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no", "src"], capture_output=True, text=True, check=True
+            [*git, "status", "--porcelain", "--untracked-files=no", "src"],
+            capture_output=True,
+            text=True,
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -7,6 +7,7 @@ and at its top the study's `result.json`, `run.json` and `report.html`. A step's
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -74,7 +75,12 @@ class Store:
             save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, tensors)
             for file, content in (texts or {}).items():
                 (draft / file).write_text(content, encoding="utf-8")
-            record = {"schema_version": SCHEMA_VERSION, "fingerprint": name, "sha256": digest(tensors), **facts}
+            record = {
+                "schema_version": SCHEMA_VERSION,
+                "fingerprint": name,
+                "sha256": digest(tensors),
+                **facts,
+            }
             write_json(draft / "run.json", run)
             write_json(draft / "result.json", record)
             try:
@@ -206,10 +212,8 @@ def _check_writable(root: Path) -> None:
     except OSError as error:
         raise InputError(f"cannot write to {parent}: {error.strerror}; choose another --out") from None
     finally:
-        try:
+        with contextlib.suppress(OSError):
             probe.unlink(missing_ok=True)
-        except OSError:
-            pass
     free = shutil.disk_usage(parent).free
     if free < ROOM_NEEDED:
         raise InputError(

@@ -112,7 +112,12 @@ def configure(
     asked: dict[str, Any] = {key: flags[key] for key in ("seed", "seeds") if flags.get(key) is not None}
     if flags.get("data") is not None:
         asked["data"] = {"source": flags["data"]}
-    layers = [STUDIES[study].presets[preset], config.read_yaml(file) if file else {}, config.read_set(sets or []), asked]
+    layers = [
+        STUDIES[study].presets[preset],
+        config.read_yaml(file) if file else {},
+        config.read_set(sets or []),
+        asked,
+    ]
     base = {"study": study, "preset": preset}
     source = config.build([base, *layers]).data.source
     return config.build([base, {"data": assets.settings(source)}, *layers])
@@ -267,7 +272,9 @@ def command(settings: StudyConfig) -> str:
     return " ".join(parts)
 
 
-def _changes(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "", skip: tuple[str, ...] = ()) -> list[str]:
+def _changes(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "", skip: tuple[str, ...] = ()
+) -> list[str]:
     found: list[str] = []
     for key, value in ours.items():
         if isinstance(value, Mapping):

@@ -98,7 +98,11 @@ def _csv(asset: Asset) -> Read:
         raise InputError(f"{path} cannot be read as numbers: {error}") from None
     if table.shape[1] != 785:
         raise InputError(f"{path} should have 785 columns, found {table.shape[1]}")
-    return table[:, :-1].astype(np.uint8).reshape(-1, 1, 28, 28), _labels(table[:, -1], len(table), path), None
+    return (
+        table[:, :-1].astype(np.uint8).reshape(-1, 1, 28, 28),
+        _labels(table[:, -1], len(table), path),
+        None,
+    )
 
 
 def _idx(asset: Asset) -> Read:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +26,12 @@ class MLP(nn.Module):
         self.register_buffer("mean", mean)
         widths = (mean.numel(), *hidden, classes)
         self.layers = nn.ModuleList(
-            nn.Linear(a, b, bias=position == 0) for position, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+            nn.Linear(a, b, bias=position == 0) for position, (a, b) in enumerate(pairwise(widths))
         )
+
+    def linear(self) -> list[nn.Linear]:
+        """The layers in order; only the first has a bias."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
     def features(self, x: Tensor) -> Tensor:
         """The last hidden layer (N, width) of images x (N, C, H, W) in [0, 1]."""
@@ -48,8 +53,7 @@ def build(config: ModelConfig, samples: Samples, *, generator: torch.Generator) 
     """
     model = MLP(samples.x.mean(0), config.hidden, samples.classes)
     with torch.no_grad():
-        for position, layer in enumerate(model.layers):
-            assert isinstance(layer, nn.Linear)
+        for position, layer in enumerate(model.linear()):
             if position == 0:
                 layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator) * config.init_scale)
                 layer.bias.copy_(torch.randn(layer.bias.shape, generator=generator) * config.init_scale)

@@ -27,8 +27,8 @@ class Weights:
 
     @classmethod
     def of(cls, model: MLP, dtype: torch.dtype) -> Weights:
-        matrices = tuple(layer.weight.detach().to(dtype) for layer in model.layers)
-        return cls(matrices, model.layers[0].bias.detach().to(dtype))
+        linear = model.linear()
+        return cls(tuple(layer.weight.detach().to(dtype) for layer in linear), linear[0].bias.detach().to(dtype))
 
     def squared_norm(self) -> float:
         return float(sum((matrix**2).sum() for matrix in self.layers) + (self.bias**2).sum())
@@ -142,7 +142,7 @@ def autograd(
     bias = theta.bias.detach().requires_grad_()
     a = F.linear(x, matrices[0], bias)
     for matrix in matrices[1:]:
-        a = F.linear(_SmoothReLU.apply(a, alpha), matrix)
+        a = F.linear(_SmoothReLU.apply(a, alpha), matrix)  # type: ignore[no-untyped-call]
     toward = F.one_hot(labels, a.shape[1]).to(a.dtype) - rivals(a, labels, direction)
     explained = torch.autograd.grad(a, [*matrices, bias], multipliers[:, None] * toward, create_graph=True)
     loss = sum(
@@ -172,6 +172,6 @@ class _SmoothReLU(torch.autograd.Function):
         return z.relu()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (z,) = ctx.saved_tensors
         return gradient * torch.sigmoid(ctx.alpha * z), None
