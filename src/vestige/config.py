@@ -62,8 +62,8 @@ class TrainConfig(Stage):
 class UnlearnConfig(Stage):
     """Settings of the methods that change a trained model instead of training anew."""
 
-    steps: int = Field(100, ge=1, description="full-batch gradient steps")
-    lr: float = Field(0.1, gt=0)
+    steps: int = Field(10, ge=1, description="full-batch gradient steps")
+    lr: float = Field(0.013, gt=0)
 
 
 class RecoverConfig(Stage):

@@ -72,15 +72,20 @@ def say(message: str) -> None:
     sys.stderr.flush()
 
 
-def _settle() -> None:
-    """In a new worker: one thread, deterministic, and no life after the parent's."""
-    import signal
-
+def one_thread() -> None:
+    """Compute in this process as a worker does, so that the results are the same to the bit."""
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+
+
+def _settle() -> None:
+    """In a new worker: one thread, and no life after the parent's."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    one_thread()
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

@@ -6,6 +6,7 @@ model's scores; each is a step that the store keeps under the fingerprint of eve
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -263,7 +264,9 @@ def contrast(
 
 def _row(training: str, stage: str, group: str, metric: str, measures: list[verify.Measure]) -> dict[str, Any]:
     if len(measures) > 1:
-        mean, low, high = verify.mean_interval([measure.value for measure in measures])
+        mean, low, high = verify.mean_interval(
+            [measure.value for measure in measures], verify.BOUNDS.get(metric, (-math.inf, math.inf))
+        )
     else:
         mean, low, high = measures[0].value, measures[0].low, measures[0].high
     return {

@@ -254,6 +254,11 @@ def judge(claim: Claim, targets: Mapping[Run, Mapping[str, float]]) -> dict[str,
     }
 
 
+def failures(laboratory: experiment.Laboratory) -> list[executor.Failure[str]]:
+    """The runs that failed in the last invocation, with why."""
+    return [(entry["run"], entry["why"]) for entry in store.read_json(laboratory.store.root / "run.json")["failed"]]
+
+
 def command(settings: StudyConfig) -> str:
     """The command that makes this result again."""
     default = configure(settings.study, settings.preset, data=settings.data.source)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from vestige.modality import Modality
 
+BOUNDS = {"ncc": (-1.0, 1.0), "ssim": (-1.0, 1.0), "auc": (0.0, 1.0), "tpr_at_1pct_fpr": (0.0, 1.0)}
+BOUNDS |= {f"{part}_accuracy": (0.0, 1.0) for part in ("train", "forget", "test")} | {"constructed_copies": (0.0, 1.0)}
+"""Metrics that cannot leave a range."""
+
 METRICS: dict[str, dict[str, str]] = {
     "ncc": {"unit": "−1…1", "better": "reference", "what": "correlation of a sample with its best reconstruction"},
     "ssim": {"unit": "−1…1", "better": "reference", "what": "SSIM of a sample and that reconstruction"},
@@ -49,8 +53,10 @@ class Measure:
     n: int
 
 
-def mean_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float | None, float | None]:
-    """The mean and its 95 % t interval; no interval for fewer than two values.
+def mean_interval(
+    values: Sequence[float] | np.ndarray, bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> tuple[float, float | None, float | None]:
+    """The mean and its 95 % t interval, cut off at the bounds of the metric; no interval for fewer than two values.
 
     Raises InputError for no values: no data is not 0.
     """
@@ -63,7 +69,7 @@ def mean_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float | 
     from scipy.stats import t
 
     half = float(t.ppf(0.975, len(x) - 1)) * float(x.std(ddof=1)) / math.sqrt(len(x))
-    return mean, mean - half, mean + half
+    return mean, max(bounds[0], mean - half), min(bounds[1], mean + half)
 
 
 def share_interval(hits: int, n: int) -> tuple[float, float, float]:
@@ -148,7 +154,7 @@ def measure(
     for group, ids in groups.items():
         if len(ids):
             for metric in ("ncc", "ssim"):
-                found.append(Measure(group, metric, *mean_interval(scores.of(ids, metric)), len(ids)))
+                found.append(Measure(group, metric, *mean_interval(scores.of(ids, metric), BOUNDS[metric]), len(ids)))
 
     def ncc(ids: Iterable[str]) -> np.ndarray:
         return scores.of(ids, "ncc")
@@ -162,15 +168,20 @@ def measure(
     hits = round(tpr_at_fpr(members, never) * n)
     found.append(Measure("member", "tpr_at_1pct_fpr", *share_interval(hits, n), n))
     ranks = [auc(ncc([target]), ncc(null(target))) for target in split.target]
-    found.append(Measure("target", "auc", *mean_interval(ranks), len(ranks)))
+    found.append(Measure("target", "auc", *mean_interval(ranks, BOUNDS["auc"]), len(ranks)))
     same_class = [name for target in split.target for name in null(target)]
     found += [
-        Measure("never_seen_same_class", metric, *mean_interval(scores.of(same_class, metric)), len(same_class))
+        Measure(
+            "never_seen_same_class",
+            metric,
+            *mean_interval(scores.of(same_class, metric), BOUNDS[metric]),
+            len(same_class),
+        )
         for metric in ("ncc", "ssim")
     ]
     if training == "with" and split.all_similar() and split.all_held_out():
         ranks = [auc(ncc(split.similar[name]), ncc(split.held_out[name])) for name in split.target]
-        found.append(Measure("similar", "auc", *mean_interval(ranks), len(split.all_similar())))
+        found.append(Measure("similar", "auc", *mean_interval(ranks, BOUNDS["auc"]), len(split.all_similar())))
 
     for name, count in model["accuracy"].items():
         interval = share_interval(count["right"], count["n"])

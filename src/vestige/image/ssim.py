@@ -18,18 +18,20 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
     a, b: (N, C, H, W) in [0, 1], H and W at least 11. Returns (N,), at most 1; 1 for equal images.
     Gaussian window 11×11 with σ 1.5, valid positions only, population covariance, data range 1,
-    averaged over positions and channels: equal to scikit-image with those settings.
+    averaged over positions and channels: equal to scikit-image with those settings. Computed in float64,
+    because a variance as a difference of means loses all its digits on flat images in float32.
     Raises InputError for other shapes.
     """
     if a.shape != b.shape or a.ndim != 4:
         raise InputError(f"ssim compares (N, C, H, W) with the same; got {tuple(a.shape)} and {tuple(b.shape)}")
     if min(a.shape[2:]) < WINDOW:
         raise InputError(f"ssim needs images of at least {WINDOW}×{WINDOW}, got {a.shape[2]}×{a.shape[3]}")
+    dtype, a, b = a.dtype, a.double(), b.double()
     mean_a, mean_b = _blur(a), _blur(b)
     var_a, var_b = _blur(a * a) - mean_a**2, _blur(b * b) - mean_b**2
     cov = _blur(a * b) - mean_a * mean_b
     score = (2 * mean_a * mean_b + C1) * (2 * cov + C2) / ((mean_a**2 + mean_b**2 + C1) * (var_a + var_b + C2))
-    return score.flatten(1).mean(1)
+    return score.flatten(1).mean(1).to(dtype)
 
 
 def ssim_matrix(a: Tensor, b: Tensor, block: int = 64) -> Tensor:
@@ -41,6 +43,7 @@ def ssim_matrix(a: Tensor, b: Tensor, block: int = 64) -> Tensor:
         raise InputError(f"ssim compares images of one shape; got {tuple(a.shape[1:])} and {tuple(b.shape[1:])}")
     if min(a.shape[2:]) < WINDOW:
         raise InputError(f"ssim needs images of at least {WINDOW}×{WINDOW}, got {a.shape[2]}×{a.shape[3]}")
+    dtype, a, b = a.dtype, a.double(), b.double()
     mean_a, mean_b = _blur(a), _blur(b)
     var_a, var_b = _blur(a * a) - mean_a**2, _blur(b * b) - mean_b**2
     rows = []
@@ -52,14 +55,12 @@ def ssim_matrix(a: Tensor, b: Tensor, block: int = 64) -> Tensor:
             top = (2 * mu * mu_b + C1) * (2 * cov + C2)
             parts.append((top / ((mu**2 + mu_b**2 + C1) * (var + var_b_ + C2))).flatten(1).mean(1))
         rows.append(torch.cat(parts))
-    return torch.stack(rows)
+    return torch.stack(rows).to(dtype)
 
 
 def _blur(images: Tensor) -> Tensor:
     """Gaussian mean at every valid position: (N, C, H, W) → (N, C, H − 10, W − 10), as two small products."""
-    down = _band(images.shape[2]).to(images)
-    across = _band(images.shape[3]).to(images)
-    return down @ images @ across.T
+    return _band(images.shape[2]) @ images @ _band(images.shape[3]).T
 
 
 @cache

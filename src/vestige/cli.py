@@ -1,0 +1,445 @@
+"""The command line: thin verbs over the rooms.
+
+Standard output holds the result only; progress and errors go to standard error. Exit status: 0 fine,
+1 internal error, 2 usage, configuration or input, 3 a package or asset is missing, 4 partial, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from vestige.config import StudyConfig
+    from vestige.experiment import Laboratory
+    from vestige.types import Run
+
+app = typer.Typer(
+    name="vestige",
+    help="Find, measure and remove what similar samples leave behind when a model is asked to forget.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(no_args_is_help=True, help="Build similarity-entailed data sets.")
+app.add_typer(data_app, name="data")
+
+Config = Annotated[Path | None, typer.Option("--config", help="Settings as YAML; see --dry-run for all of them.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, as train.steps=2000.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="The (first) seed.")]
+Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many replicates, one seed each.")]
+Data = Annotated[
+    str | None, typer.Option("--data", metavar="NAME|FILE|FOLDER", help="mnist, fmnist, IDX, .npz, folder.")
+]
+Out = Annotated[Path, typer.Option("--out", help="The run folder; the same command again resumes there.")]
+Dry = Annotated[bool, typer.Option("--dry-run", help="Print the configuration and the plan; write nothing.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N runs; marked as not comparable.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Remove what vestige wrote in the run folder and start over.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes, one thread each.")]
+Training = Annotated[str, typer.Option("--training", help="The training arm: with or without similar samples.")]
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from vestige import __version__
+
+        print(f"vestige {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def quickstart(
+    out: Out = Path("runs/quickstart"),
+    data: Data = None,
+    seed: Seed = None,
+    config: Config = None,
+    sets: Sets = None,
+    limit: Limit = None,
+    workers: Workers = None,
+    fresh: Fresh = False,
+    dry_run: Dry = False,
+    json: Json = False,
+) -> None:
+    """The main job on real MNIST, in a minute or two: forget three digits, with and without near-copies."""
+    from vestige.studies import configure
+
+    settings = configure("quickstart", file=config, sets=sets, seed=seed, data=data)
+    _study(settings, out, limit=limit, workers=workers, fresh=fresh, dry_run=dry_run, json=json)
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(help="quickstart or image-target.")],
+    preset: Annotated[str, typer.Option("--preset", help="small, or paper for the paper's size.")] = "small",
+    data: Data = None,
+    seeds: Seeds = None,
+    seed: Seed = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The run folder [runs/NAME-PRESET-DATA].")] = None,
+    config: Config = None,
+    sets: Sets = None,
+    limit: Limit = None,
+    workers: Workers = None,
+    fresh: Fresh = False,
+    dry_run: Dry = False,
+    json: Json = False,
+) -> None:
+    """Run one of the papers' experiments, with intervals over seeds."""
+    from vestige.studies import configure
+
+    settings = configure(name, preset, file=config, sets=sets, seeds=seeds, seed=seed, data=data)
+    folder = out or Path("runs") / f"{name}-{preset}-{Path(settings.data.source).stem}"
+    _study(settings, folder, limit=limit, workers=workers, fresh=fresh, dry_run=dry_run, json=json)
+
+
+@data_app.command("build")
+def data_build(
+    out: Out = Path("runs/steps"),
+    data: Data = None,
+    seed: Seed = None,
+    config: Config = None,
+    sets: Sets = None,
+    fresh: Fresh = False,
+    dry_run: Dry = False,
+    json: Json = False,
+) -> None:
+    """Build a similarity-entailed data set: both training arms, a manifest and a data card."""
+    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run)
+    if laboratory is None:
+        return
+    from vestige.executor import say
+
+    first = laboratory.config.seed
+    samples, split = laboratory.data(first, say)
+    name = laboratory.data_name(first)
+    _print(
+        {
+            "folder": str(laboratory.store.folder("data", name)),
+            "fingerprint": name,
+            "samples": len(samples),
+            "training_size": len(split.training("with")),
+            "target": list(split.target),
+            "similar": len(split.all_similar()),
+            "held_out": len(split.all_held_out()),
+            "never_seen": len(split.never_seen),
+            "test": len(split.test),
+        },
+        json,
+    )
+
+
+@app.command()
+def train(
+    training: Training = "with",
+    out: Out = Path("runs/steps"),
+    data: Data = None,
+    seed: Seed = None,
+    config: Config = None,
+    sets: Sets = None,
+    fresh: Fresh = False,
+    dry_run: Dry = False,
+    json: Json = False,
+) -> None:
+    """Train the model before unlearning, on one arm of the data set."""
+    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run)
+    if laboratory is not None:
+        _model(laboratory, training, "before", json)
+
+
+@app.command()
+def unlearn(
+    method: Annotated[str, typer.Option("--method", help="retrain, relabel; or a stage: R0, R1, RF-1+5.")] = "retrain",
+    k: Annotated[int | None, typer.Option("--k", min=0, help="Forget the k most similar samples (SSIM) too.")] = None,
+    tau: Annotated[float | None, typer.Option("--tau", help="Forget all samples with SSIM ≥ tau too.")] = None,
+    training: Training = "with",
+    out: Out = Path("runs/steps"),
+    data: Data = None,
+    seed: Seed = None,
+    config: Config = None,
+    sets: Sets = None,
+    fresh: Fresh = False,
+    dry_run: Dry = False,
+    json: Json = False,
+) -> None:
+    """Make a model forget the targets, and with --k or --tau their most similar samples as well."""
+    from vestige.experiment import stage_of
+    from vestige.types import InputError
+
+    if k is not None and tau is not None:
+        raise InputError("give --k or --tau, not both")
+    stage = method + (f"-1+{k}" if k is not None else "") + (f"-tau{tau:g}" if tau is not None else "")
+    stage_of(stage)
+    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run)
+    if laboratory is not None:
+        _model(laboratory, training, stage, json)
+
+
+@app.command()
+def verify(
+    training: Annotated[str | None, typer.Option("--training", help="Only this arm.")] = None,
+    stage: Annotated[
+        list[str] | None, typer.Option("--stage", help="Only these stages, as R0, relabel, RF-1+5.")
+    ] = None,
+    out: Out = Path("runs/steps"),
+    data: Data = None,
+    seed: Seed = None,
+    config: Config = None,
+    sets: Sets = None,
+    limit: Limit = None,
+    workers: Workers = None,
+    fresh: Fresh = False,
+    dry_run: Dry = False,
+    json: Json = False,
+) -> None:
+    """Reconstruct from the models of a run folder and print the recall of every group beside its null.
+
+    Without --stage: every model that stands there. With it, models that are missing are made first.
+    """
+    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run)
+    if laboratory is None:
+        return
+    from vestige import experiment, studies
+    from vestige.types import InputError
+
+    runs = tuple(_runs(laboratory, training, stage))[:limit]
+    if not runs:
+        raise InputError(f"{out} holds no model to verify; run vestige train or unlearn first, or name a --stage")
+    failures = studies.carry_out(laboratory, runs, workers=workers)
+    rows, _ = experiment.collect(laboratory, runs)
+    if json:
+        _print({"comparable": limit is None and not failures, "rows": rows}, json)
+    else:
+        _table(rows)
+    _report_failures(failures)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A run folder with a finished study.")],
+    figures: Annotated[Path | None, typer.Option("--figures", help="Also write the figures as SVG files here.")] = None,
+    json: Json = False,
+) -> None:
+    """Write report.html anew from the results in a run folder."""
+    from vestige.report import write_figures, write_report
+    from vestige.store import open_existing
+
+    open_existing(folder)
+    written = [write_report(folder), *(write_figures(folder, figures) if figures else [])]
+    _print({"written": [str(path) for path in written]}, json)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Say what is installed and which data sets are found."""
+    import shutil
+
+    from vestige import __version__, assets, provenance
+
+    found: dict[str, Any] = {"vestige": __version__, "commit": provenance.commit(), **provenance.host()}
+    for name in (*provenance.LIBRARIES, "mlxtend"):
+        found[name] = provenance.version(name) or "not installed"
+    for name, known in assets.KNOWN.items():
+        asset = known.find()
+        found[f"data: {name}"] = str(asset.files[0]) if asset else f"not found; get it with: {known.get}"
+    found["free disk here"] = f"{shutil.disk_usage('.').free / 2**30:.1f} GiB"
+    _print(found, json)
+
+
+def main() -> None:
+    """Run the command line; the only place where exceptions become exit statuses."""
+    from vestige.types import VestigeError
+
+    try:
+        code = app(standalone_mode=False)
+        status = code if isinstance(code, int) else 0
+    except VestigeError as error:
+        status = error.exit_code
+        print(f"vestige: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        status = 130
+        print("vestige: interrupted; the same command resumes", file=sys.stderr)
+    except BrokenPipeError:
+        status = 0
+    except Exception as error:
+        status = _usage(error)
+    sys.stdout.flush()
+    sys.exit(status)
+
+
+def _usage(error: Exception) -> int:
+    """Status 2 for errors in the words of the command line; anything else is ours, with its traceback."""
+    show = getattr(error, "show", None)
+    if show is not None and getattr(error, "exit_code", None) is not None:
+        show()
+        return int(getattr(error, "exit_code", 2))
+    if type(error).__name__ == "Abort":
+        print("vestige: interrupted; the same command resumes", file=sys.stderr)
+        return 130
+    import traceback
+
+    traceback.print_exc()
+    print("vestige: internal error; please report the lines above", file=sys.stderr)
+    return 1
+
+
+def _study(
+    settings: StudyConfig,
+    out: Path,
+    *,
+    limit: int | None,
+    workers: int | None,
+    fresh: bool,
+    dry_run: bool,
+    json: bool,
+) -> None:
+    from vestige import studies
+
+    if dry_run:
+        _plan(settings, out)
+        return
+    laboratory = studies.open_laboratory(settings, out, fresh=fresh)
+    record = studies.conduct(laboratory, workers=workers, limit=limit)
+    if json:
+        from vestige.store import to_json
+
+        sys.stdout.write(to_json(record))
+    else:
+        _table(record["rows"])
+        for verdict in record["verdicts"]:
+            mark = {True: "yes", False: "NO ", None: " – "}[verdict["holds"]]
+            print(f"{mark}  {verdict['sentence']}{_figure(verdict)}")
+        print(f"\nReport: {out / 'report.html'}")
+    _report_failures(studies.failures(laboratory))
+
+
+def _step(
+    out: Path, config: Path | None, sets: list[str] | None, *, fresh: bool, dry_run: bool, **flags: Any
+) -> Laboratory | None:
+    """The laboratory in a run folder: by its own configuration when none is given. None after a dry run."""
+    from vestige import store, studies
+
+    if (out / store.MARKER).is_file() and not (config or sets or fresh or any(v is not None for v in flags.values())):
+        settings = store.open_existing(out)[1]
+    else:
+        settings = studies.configure("image-target", "small", config, sets, **flags)
+    if dry_run:
+        _plan(settings, out)
+        return None
+    return studies.open_laboratory(settings, out, fresh=fresh)
+
+
+def _plan(settings: StudyConfig, out: Path) -> None:
+    from vestige import assets
+    from vestige.config import to_yaml
+    from vestige.experiment import plan
+
+    runs = plan(settings)
+    asset = assets.locate(settings.data.source)
+    print(to_yaml(settings), end="")
+    print(f"# data: {asset.files[0]}\n# would write to {out}: {len(runs)} runs")
+    for run in runs:
+        print(f"#   {run.label}")
+
+
+def _model(laboratory: Laboratory, training: str, stage: str, json: bool) -> None:
+    from vestige.executor import one_thread, say
+    from vestige.types import Run
+
+    one_thread()
+    run = Run(laboratory.config.seed, _arm(training), stage)
+    laboratory.model(run, say)
+    name = laboratory.model_name(run)
+    facts = laboratory.store.load("models", name).facts
+    _print(
+        {
+            "folder": str(laboratory.store.folder("models", name)),
+            "fingerprint": name,
+            "training": training,
+            "stage": stage,
+            "trained_on": len(facts["trained_on"]),
+            "removed": facts["removed"],
+            **{f"{part}_accuracy": count["right"] / count["n"] for part, count in facts["accuracy"].items()},
+        },
+        json,
+    )
+
+
+def _runs(laboratory: Laboratory, training: str | None, stages: list[str] | None) -> list[Run]:
+    from vestige.types import Run
+
+    arms = (_arm(training),) if training else laboratory.config.training
+    if stages:
+        return [Run(laboratory.config.seed, arm, stage) for stage in stages for arm in arms]
+    return [
+        Run(facts["seed"], facts["training"], facts["stage"])
+        for facts in laboratory.store.facts("models")
+        if facts["training"] in arms
+    ]
+
+
+def _arm(training: str) -> str:
+    from vestige.types import InputError
+
+    if training not in ("with", "without"):
+        raise InputError(f"--training is with or without, got {training!r}")
+    return training
+
+
+def _report_failures(failures: list[tuple[Run, str]]) -> None:
+    if failures:
+        for run, why in failures:
+            print(f"vestige: failed: {run.label}: {why}", file=sys.stderr)
+        print("vestige: the result is partial; the same command tries the failed runs again", file=sys.stderr)
+        raise typer.Exit(4)
+
+
+def _print(record: dict[str, Any], json: bool) -> None:
+    from vestige.store import SCHEMA_VERSION, to_json
+
+    if json:
+        sys.stdout.write(to_json({"schema_version": SCHEMA_VERSION, **record}))
+        return
+    width = max(map(len, record))
+    for key, value in record.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else value
+        print(f"{key:<{width}}  {text if text != '' else '–'}")
+
+
+COLUMNS = (
+    ("target", "ncc", "NCC target"),
+    ("similar", "ncc", "similar"),
+    ("other", "ncc", "other"),
+    ("never_seen_same_class", "ncc", "never seen"),
+    ("member", "auc", "AUC"),
+    ("model", "test_accuracy", "test acc."),
+)
+
+
+def _table(rows: list[dict[str, Any]]) -> None:
+    """The rows as a table that fits 80 columns: a line per arm and stage."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("training")
+    table.add_column("stage")
+    for _, _, title in COLUMNS:
+        table.add_column(title, justify="right")
+    cells = {(row["training"], row["stage"], row["group"], row["metric"]): row for row in rows}
+    for training, stage in dict.fromkeys((row["training"], row["stage"]) for row in rows):
+        found = [cells.get((training, stage, group, metric)) for group, metric, _ in COLUMNS]
+        texts = ["–" if row is None else f"{row['mean']:.2f}" for row in found]
+        table.add_row(training, stage, (texts[0] + _figure(found[0], brackets=True)) if found[0] else "–", *texts[1:])
+    Console().print(table)
+
+
+def _figure(row: dict[str, Any] | None, brackets: bool = False) -> str:
+    if row is None or row["mean"] is None:
+        return ""
+    interval = f"[{row['low']:.2f}, {row['high']:.2f}]" if row["low"] is not None else ""
+    return f" {interval}" if brackets else f" ({row['mean']:+.2f} {interval}, n = {row['n']})"
