@@ -6,9 +6,9 @@ import struct
 import numpy as np
 import pytest
 import torch
-from conftest import shapes
 from PIL import Image
 
+from conftest import shapes
 from vestige import assets
 from vestige.image import load, unit
 from vestige.image.data import make_similar, mask_blocks
@@ -66,7 +66,7 @@ def test_missing_labels_and_files(tmp_path):
     x, y = shapes()
     path = write_idx(tmp_path, x[:, 0], y)
     (tmp_path / "train-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(InputError, match="labels of .* are missing: expected"):
+    with pytest.raises(InputError, match=r"labels of .* are missing: expected"):
         read(path)
     with pytest.raises(InputError, match=r"no such file or folder; known names: mnist, fmnist"):
         read(tmp_path / "nowhere.npz")

@@ -69,8 +69,8 @@ class Store:
 
         final = self.folder(kind, name)
         draft = final.with_name(f".{name}.{uuid.uuid4().hex[:8]}")
-        draft.mkdir(parents=True)
         try:
+            draft.mkdir(parents=True)
             tensors = draft / "tensors.safetensors"
             save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, tensors)
             for file, content in (texts or {}).items():
@@ -83,11 +83,13 @@ class Store:
             }
             write_json(draft / "run.json", run)
             write_json(draft / "result.json", record)
-            try:
-                draft.rename(final)
-            except OSError:
-                if not self.has(kind, name):
-                    raise
+            draft.rename(final)  # fails where another process was first
+        except OSError as error:
+            if not self.has(kind, name):
+                raise InputError(
+                    f"could not write {final}: {error.strerror}; what was finished is kept, and once there is "
+                    "room the same command resumes"
+                ) from None
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
