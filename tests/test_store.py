@@ -42,7 +42,7 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(rooms, "write_json", full)
-    with pytest.raises(InputError, match="No space left on device.*same command resumes"):
+    with pytest.raises(InputError, match=r"No space left on device.*same command resumes"):
         save(store, "def")
     assert store.load("models", "abc").arrays["x"].tolist() == [1, 1, 1]
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["abc"]
@@ -115,6 +115,6 @@ def test_no_room_or_no_permission(tmp_path, monkeypatch):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(rooms.Path, "write_bytes", refuse)
-    with pytest.raises(InputError, match="cannot write to .*Read-only file system; choose another --out"):
+    with pytest.raises(InputError, match=r"cannot write to .*Read-only file system; choose another --out"):
         open_folder(tmp_path / "a", CONFIG, "1", "digest")
     assert not (tmp_path / "a").exists()

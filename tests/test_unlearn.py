@@ -16,7 +16,7 @@ from vestige.unlearn.losses import wrong_labels
 RECIPE = Recipe(
     model=ModelConfig(hidden=(16, 16), init_scale=0.1),
     train=TrainConfig(steps=200),
-    unlearn=UnlearnConfig(steps=100, lr=0.1),
+    unlearn=UnlearnConfig(steps=300, lr=0.1),
 )
 
 

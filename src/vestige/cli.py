@@ -109,7 +109,7 @@ def data_build(
     json: Json = False,
 ) -> None:
     """Build a similarity-entailed data set: both training arms, a manifest and a data card."""
-    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run)
+    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run, json=json)
     if laboratory is None:
         return
     from vestige.executor import say
@@ -146,7 +146,7 @@ def train(
     json: Json = False,
 ) -> None:
     """Train the model before unlearning, on one arm of the data set."""
-    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run)
+    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run, json=json)
     if laboratory is not None:
         _model(laboratory, training, "before", json)
 
@@ -174,7 +174,7 @@ def unlearn(
         raise InputError("give --k or --tau, not both")
     stage = method + (f"-1+{k}" if k is not None else "") + (f"-tau{tau:g}" if tau is not None else "")
     stage_of(stage)
-    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run)
+    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run, json=json)
     if laboratory is not None:
         _model(laboratory, training, stage, json)
 
@@ -200,7 +200,7 @@ def verify(
 
     Without --stage: every model that stands there. With it, models that are missing are made first.
     """
-    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run)
+    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run, json=json)
     if laboratory is None:
         return
     from vestige import experiment, studies
@@ -300,7 +300,7 @@ def _study(
     from vestige import studies
 
     if dry_run:
-        _plan(settings, out)
+        _plan(settings, out, json)
         return
     laboratory = studies.open_laboratory(settings, out, fresh=fresh)
     record = studies.conduct(laboratory, workers=workers, limit=limit)
@@ -318,7 +318,7 @@ def _study(
 
 
 def _step(
-    out: Path, config: Path | None, sets: list[str] | None, *, fresh: bool, dry_run: bool, **flags: Any
+    out: Path, config: Path | None, sets: list[str] | None, *, fresh: bool, dry_run: bool, json: bool, **flags: Any
 ) -> Laboratory | None:
     """The laboratory in a run folder: by its own configuration when none is given. None after a dry run."""
     from vestige import store, studies
@@ -328,18 +328,21 @@ def _step(
     else:
         settings = studies.configure("image-target", "small", config, sets, **flags)
     if dry_run:
-        _plan(settings, out)
+        _plan(settings, out, json)
         return None
     return studies.open_laboratory(settings, out, fresh=fresh)
 
 
-def _plan(settings: StudyConfig, out: Path) -> None:
+def _plan(settings: StudyConfig, out: Path, json: bool) -> None:
     from vestige import assets
     from vestige.config import to_yaml
     from vestige.experiment import plan
 
     runs = plan(settings)
     asset = assets.locate(settings.data.source)
+    if json:
+        _print({"config": settings.model_dump(mode="json"), "out": str(out), "runs": [run.label for run in runs]}, json)
+        return
     print(to_yaml(settings), end="")
     print(f"# data: {asset.files[0]}\n# would write to {out}: {len(runs)} runs")
     for run in runs:
@@ -414,9 +417,14 @@ COLUMNS = (
     ("target", "ncc", "NCC target"),
     ("similar", "ncc", "similar"),
     ("other", "ncc", "other"),
-    ("never_seen_same_class", "ncc", "never seen"),
+    ("never_seen_same_class", "ncc", "null"),
     ("member", "auc", "AUC"),
     ("model", "test_accuracy", "test acc."),
+)
+
+CAPTION = (
+    "NCC of the best reconstruction (1: comes back verbatim); [95 % interval]; null: never-seen "
+    "images of the targets' classes; AUC of members against never-seen images."
 )
 
 
@@ -425,11 +433,13 @@ def _table(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("training")
-    table.add_column("stage")
+    table = Table(
+        box=None, pad_edge=False, padding=(0, 1), header_style="bold", caption=CAPTION, caption_justify="left"
+    )
+    for title in ("training", "stage"):
+        table.add_column(title, no_wrap=True)
     for _, _, title in COLUMNS:
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     cells = {(row["training"], row["stage"], row["group"], row["metric"]): row for row in rows}
     for training, stage in dict.fromkeys((row["training"], row["stage"]) for row in rows):
         found = [cells.get((training, stage, group, metric)) for group, metric, _ in COLUMNS]

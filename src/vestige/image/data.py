@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vestige.assets import Asset, picture_files
 from vestige.config import DataConfig
+from vestige.image.ssim import WINDOW
 from vestige.types import InputError, Samples
 
 IDX_IMAGES, IDX_LABELS = 0x00000803, 0x00000801
@@ -35,6 +36,10 @@ def load(asset: Asset) -> Samples:
     images, labels, names = readers[asset.format](asset)
     if len(images) == 0:
         raise InputError(f"{asset.files[0]} holds no images")
+    if min(images.shape[2:]) < WINDOW:
+        raise InputError(
+            f"{asset.files[0]} holds images of {images.shape[2]}×{images.shape[3]}; SSIM needs at least {WINDOW}×{WINDOW}"
+        )
     ids = names or tuple(f"{asset.name}/{position}" for position in range(len(images)))
     return Samples(ids, torch.from_numpy(images), torch.from_numpy(labels), int(labels.max()) + 1)
 

