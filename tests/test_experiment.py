@@ -97,7 +97,6 @@ def test_result_is_tidy(finished):
         assert row["seeds"] <= 2
         assert row["metric"] in record["metrics"]
     assert {verdict["holds"] for verdict in record["verdicts"]} >= {None}, "RF-1+5 was not run: not computed"
-    assert (out / "report.html").is_file()
 
 
 def test_the_same_command_again_does_nothing_and_says_the_same(finished):

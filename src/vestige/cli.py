@@ -215,7 +215,7 @@ def verify(
         _print({"comparable": limit is None and not failures, "rows": rows}, json)
     else:
         _table(rows)
-    _report_failures(failures)
+    _report_failures([(run.label, why) for run, why in failures])
 
 
 @app.command()
@@ -298,12 +298,14 @@ def _study(
     json: bool,
 ) -> None:
     from vestige import studies
+    from vestige.report import write_report
 
     if dry_run:
         _plan(settings, out, json)
         return
     laboratory = studies.open_laboratory(settings, out, fresh=fresh)
     record = studies.conduct(laboratory, workers=workers, limit=limit)
+    page = write_report(out)
     if json:
         from vestige.store import to_json
 
@@ -313,7 +315,7 @@ def _study(
         for verdict in record["verdicts"]:
             mark = {True: "yes", False: "NO ", None: " – "}[verdict["holds"]]
             print(f"{mark}  {verdict['sentence']}{_figure(verdict)}")
-        print(f"\nReport: {out / 'report.html'}")
+        print(f"\nReport: {page}")
     _report_failures(studies.failures(laboratory))
 
 
@@ -393,10 +395,10 @@ def _arm(training: str) -> str:
     return training
 
 
-def _report_failures(failures: list[tuple[Run, str]]) -> None:
+def _report_failures(failures: list[tuple[str, str]]) -> None:
     if failures:
-        for run, why in failures:
-            print(f"vestige: failed: {run.label}: {why}", file=sys.stderr)
+        for label, why in failures:
+            print(f"vestige: failed: {label}: {why}", file=sys.stderr)
         print("vestige: the result is partial; the same command tries the failed runs again", file=sys.stderr)
         raise typer.Exit(4)
 

@@ -52,7 +52,7 @@ CLAIMS = (
     Claim(
         "relabelling-keeps-it", "with", "before", "relabel", "at most", 0.10,
         "Relabelling the target leaves it as recoverable as before",
-        "Relabelling the target makes it less recoverable",
+        "Relabelling the target makes it less recoverable; compare the kept others before calling that forgetting",
     ),
     Claim(
         "three-help", "with", "R0", "RF-1+3", "at least", 0.0,
@@ -138,13 +138,11 @@ def conduct(
     limit: int | None = None,
     say: Callable[[str], None] = executor.say,
 ) -> dict[str, Any]:
-    """Carry out a study, resuming what is there, and write its result.json, run.json and report.html.
+    """Carry out a study, resuming what is there, and write its result.json and run.json.
 
     limit: only the first runs of the plan; the result then says that it is not comparable.
     Returns the record of result.json.
     """
-    from vestige.report import write_report
-
     start = time.time()
     planned = experiment.plan(laboratory.config)
     runs = planned[:limit]
@@ -163,7 +161,6 @@ def conduct(
             "host": provenance.host(),
         },
     )
-    write_report(root)
     return record
 
 
@@ -254,7 +251,7 @@ def judge(claim: Claim, targets: Mapping[Run, Mapping[str, float]]) -> dict[str,
     }
 
 
-def failures(laboratory: experiment.Laboratory) -> list[executor.Failure[str]]:
+def failures(laboratory: experiment.Laboratory) -> list[tuple[str, str]]:
     """The runs that failed in the last invocation, with why."""
     return [(entry["run"], entry["why"]) for entry in store.read_json(laboratory.store.root / "run.json")["failed"]]
 

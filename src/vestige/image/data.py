@@ -37,9 +37,8 @@ def load(asset: Asset) -> Samples:
     if len(images) == 0:
         raise InputError(f"{asset.files[0]} holds no images")
     if min(images.shape[2:]) < WINDOW:
-        raise InputError(
-            f"{asset.files[0]} holds images of {images.shape[2]}×{images.shape[3]}; SSIM needs at least {WINDOW}×{WINDOW}"
-        )
+        size = f"{images.shape[2]}×{images.shape[3]}"
+        raise InputError(f"{asset.files[0]} holds images of {size}; SSIM needs at least {WINDOW}×{WINDOW}")
     ids = names or tuple(f"{asset.name}/{position}" for position in range(len(images)))
     return Samples(ids, torch.from_numpy(images), torch.from_numpy(labels), int(labels.max()) + 1)
 

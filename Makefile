@@ -1,0 +1,47 @@
+# make quickstart   set up and run the main job on real MNIST
+# make test         set up and run the tests, the linter and the type checker
+# make test-all     the same with the slow tests: real experiments of minutes
+# make results      run what docs/results/ reports (about half an hour on two cores)
+
+PYTHON ?= python3
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: all quickstart test test-all lint results clean
+all: .venv/demo
+
+# torch without CUDA: a CPU wheel that pip already knows of, else torch's own index of CPU wheels.
+.venv/torch: constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vestige needs Python 3.11 or later, found " + sys.version)'
+	$(PYTHON) -m venv .venv
+	$(PIP) torch==2.13.0+cpu 2>/dev/null || $(PIP) --index-url $(TORCH_INDEX) torch==2.13.0
+	touch $@
+
+.venv/demo: .venv/torch pyproject.toml
+	$(PIP) --editable '.[demo]'
+	touch $@
+
+.venv/dev: .venv/torch pyproject.toml
+	$(PIP) --editable '.[demo,dev]'
+	touch $@ .venv/demo
+
+quickstart: .venv/demo
+	$(BIN)/vestige quickstart
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -n auto -m 'not slow'
+
+test-all: lint
+	$(BIN)/python -m pytest
+
+results: .venv/dev
+	$(BIN)/python benchmarks/results.py
+
+clean:
+	rm -rf .venv

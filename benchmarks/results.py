@@ -1,0 +1,125 @@
+"""Run what docs/results/ reports, and write it there: tables, result.json, the paper-size report.
+
+    python benchmarks/results.py [quickstart] [small-mnist] [small-fmnist] [paper-mnist] [reconstruction]
+
+Each study runs in a fresh folder under runs/results/, through the command line, as a user would run it.
+Wall time and the memory of the whole process tree are measured from outside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs" / "results"
+STUDIES = {
+    "quickstart": "quickstart",
+    "small-mnist": "study image-target --preset small --data mnist --seeds 5",
+    "small-fmnist": "study image-target --preset small --data fmnist --seeds 5",
+    "paper-mnist": "study image-target --preset paper --data mnist",
+}
+COLUMNS = (
+    ("target", "ncc", "NCC target"), ("target", "residual", "residual"), ("similar", "ncc", "NCC similar"),
+    ("other", "ncc", "NCC other"), ("never_seen_same_class", "ncc", "NCC null"), ("held_out", "ncc", "NCC held-out"),
+    ("target", "ssim", "SSIM target"), ("member", "auc", "AUC members"),
+    ("member", "tpr_at_1pct_fpr", "TPR at 1 % FPR"),
+    ("model", "forget_accuracy", "accuracy on targets"), ("model", "test_accuracy", "test accuracy"),
+    ("model", "constructed_copies", "copies among the k"),
+)  # fmt: skip
+
+
+def main() -> None:
+    DOCS.mkdir(parents=True, exist_ok=True)
+    chosen = sys.argv[1:] or [*STUDIES, "reconstruction"]
+    for name in chosen:
+        if name == "reconstruction":
+            script = [sys.executable, "benchmarks/reconstruction.py", "--markdown", str(DOCS / "reconstruction.md")]
+            subprocess.run(script, check=True, cwd=ROOT)
+        else:
+            study(name, STUDIES[name])
+
+
+def study(name: str, arguments: str) -> None:
+    out = ROOT / "runs" / "results" / name
+    shutil.rmtree(out, ignore_errors=True)
+    command = [sys.executable, "-m", "vestige", *arguments.split(), "--out", str(out), "--json"]
+    start = time.time()
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, sum(resident(pid) for pid in family(process.pid)))
+        time.sleep(0.1)
+    seconds = time.time() - start
+    if process.returncode:
+        sys.exit(f"{arguments} ended with status {process.returncode}")
+    record = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    host = json.loads((out / "run.json").read_text(encoding="utf-8"))["host"]
+    cost = (
+        f"{seconds:.0f} s and at most {peak / 2**20:.0f} MB resident over the process tree, start-up included; "
+        f"{host['cpus']} cores, {host['processor']}."
+    )
+    (DOCS / f"{name}.md").write_text(page(name, arguments, record, cost), encoding="utf-8")
+    shutil.copy(out / "result.json", DOCS / f"{name}.json")
+    if name == "paper-mnist":
+        shutil.copy(out / "report.html", DOCS / f"{name}.html")
+
+
+def page(name: str, arguments: str, record: dict, cost: str) -> str:
+    seeds = record["provenance"]["config"]["seeds"]
+    interval = "t interval over the seeds' means" if seeds > 1 else "interval over the samples of one seed"
+    lines = [f"# {name}", "", f"`vestige {arguments}`", "", cost, "", "## Verdicts", ""]
+    lines += ["| claim | quantity | mean [95 %] | bar | holds |", "|---|---|---|---|---|"]
+    for verdict in record["verdicts"]:
+        holds = {True: "yes", False: "no", None: "not computed"}[verdict["holds"]]
+        holds += ", whole interval" if verdict["clear"] else ""
+        lines.append(
+            f"| {verdict['sentence']} | {verdict['quantity']} | {cell(verdict)} | {verdict['rule']} | {holds} |"
+        )
+    lines += ["", f"95 % {interval}; targets paired; n = {record['verdicts'][0]['n']} targets.", "", "## Table", ""]
+    lines += ["| training | stage | " + " | ".join(title for _, _, title in COLUMNS) + " |"]
+    lines += ["|---" * (len(COLUMNS) + 2) + "|"]
+    rows = {(row["training"], row["stage"], row["group"], row["metric"]): row for row in record["rows"]}
+    for training, stage in dict.fromkeys(key[:2] for key in rows):
+        found = [cell(rows.get((training, stage, group, metric))) for group, metric, _ in COLUMNS]
+        lines.append(f"| {training} | {stage} | " + " | ".join(found) + " |")
+    lines += ["", f"{seeds} seed(s). Null: never-seen images of the targets' classes. All rows: `{name}.json`.", ""]
+    return "\n".join(lines)
+
+
+def cell(row: dict | None) -> str:
+    if row is None or row["mean"] is None:
+        return "–"
+    return f"{row['mean']:.2f}" + (f" [{row['low']:.2f}, {row['high']:.2f}]" if row["low"] is not None else "")
+
+
+def family(root: int) -> list[int]:
+    """The process and its descendants, from /proc."""
+    parents = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                parents[int(entry)] = int(Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, IndexError):
+                continue
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found
+
+
+def resident(pid: int) -> int:
+    """Resident memory in bytes; shared pages count in every process."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
+
+
+if __name__ == "__main__":
+    main()
