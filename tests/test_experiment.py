@@ -11,7 +11,8 @@ import pytest
 
 from conftest import TINY
 from vestige import experiment, studies
-from vestige.experiment import Stage, contrast, stage_of
+from vestige.collect import collect, contrast
+from vestige.experiment import Stage, stage_of
 from vestige.types import InputError, Run
 
 
@@ -119,7 +120,7 @@ def test_one_worker_or_two_or_none_give_the_same_bits(finished, tmp_path):
     one_thread()
     for run in experiment.plan(lab.config):
         lab.scores(run, lambda _: None)
-    rows, _ = experiment.collect(lab, experiment.plan(lab.config))
+    rows, _ = collect(lab, experiment.plan(lab.config))
     assert rows == json.loads((out / "result.json").read_text())["rows"]
 
 

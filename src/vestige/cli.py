@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vestige.terminal import show_record, show_table, with_interval
+
 if TYPE_CHECKING:
     from vestige.config import StudyConfig
     from vestige.experiment import Laboratory
@@ -117,7 +119,7 @@ def data_build(
     first = laboratory.config.seed
     samples, split = laboratory.data(first, say)
     name = laboratory.data_name(first)
-    _print(
+    show_record(
         {
             "folder": str(laboratory.store.folder("data", name)),
             "fingerprint": name,
@@ -203,18 +205,19 @@ def verify(
     laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run, json=json)
     if laboratory is None:
         return
-    from vestige import experiment, studies
+    from vestige import studies
+    from vestige.collect import collect
     from vestige.types import InputError
 
     runs = tuple(_runs(laboratory, training, stage))[:limit]
     if not runs:
         raise InputError(f"{out} holds no model to verify; run vestige train or unlearn first, or name a --stage")
     failures = studies.carry_out(laboratory, runs, workers=workers)
-    rows, _ = experiment.collect(laboratory, runs)
+    rows, _ = collect(laboratory, runs)
     if json:
-        _print({"comparable": limit is None and not failures, "rows": rows}, json)
+        show_record({"comparable": limit is None and not failures, "rows": rows}, json)
     else:
-        _table(rows)
+        show_table(rows)
     _report_failures([(run.label, why) for run, why in failures])
 
 
@@ -230,7 +233,7 @@ def report(
 
     open_existing(folder)
     written = [write_report(folder), *(write_figures(folder, figures) if figures else [])]
-    _print({"written": [str(path) for path in written]}, json)
+    show_record({"written": [str(path) for path in written]}, json)
 
 
 @app.command()
@@ -247,7 +250,7 @@ def doctor(json: Json = False) -> None:
         asset = known.find()
         found[f"data: {name}"] = str(asset.files[0]) if asset else f"not found; get it with: {known.get}"
     found["free disk here"] = f"{shutil.disk_usage('.').free / 2**30:.1f} GiB"
-    _print(found, json)
+    show_record(found, json)
 
 
 def main() -> None:
@@ -311,10 +314,13 @@ def _study(
 
         sys.stdout.write(to_json(record))
     else:
-        _table(record["rows"])
+        show_table(record["rows"])
+        print()
         for verdict in record["verdicts"]:
-            mark = {True: "yes", False: "NO ", None: " – "}[verdict["holds"]]
-            print(f"{mark}  {verdict['sentence']}{_figure(verdict)}")
+            mark = {True: "yes", False: "no ", None: "–  "}[verdict["holds"]]
+            print(f"{mark} {verdict['sentence']}")
+            if verdict["holds"] is not None:
+                print(f"    {verdict['quantity']}: {with_interval(verdict, '+')}, n = {verdict['n']}")
         print(f"\nReport: {page}")
     _report_failures(studies.failures(laboratory))
 
@@ -343,7 +349,9 @@ def _plan(settings: StudyConfig, out: Path, json: bool) -> None:
     runs = plan(settings)
     asset = assets.locate(settings.data.source)
     if json:
-        _print({"config": settings.model_dump(mode="json"), "out": str(out), "runs": [run.label for run in runs]}, json)
+        show_record(
+            {"config": settings.model_dump(mode="json"), "out": str(out), "runs": [run.label for run in runs]}, json
+        )
         return
     print(to_yaml(settings), end="")
     print(f"# data: {asset.files[0]}\n# would write to {out}: {len(runs)} runs")
@@ -360,7 +368,7 @@ def _model(laboratory: Laboratory, training: str, stage: str, json: bool) -> Non
     laboratory.model(run, say)
     name = laboratory.model_name(run)
     facts = laboratory.store.load("models", name).facts
-    _print(
+    show_record(
         {
             "folder": str(laboratory.store.folder("models", name)),
             "fingerprint": name,
@@ -401,57 +409,3 @@ def _report_failures(failures: list[tuple[str, str]]) -> None:
             print(f"vestige: failed: {label}: {why}", file=sys.stderr)
         print("vestige: the result is partial; the same command tries the failed runs again", file=sys.stderr)
         raise typer.Exit(4)
-
-
-def _print(record: dict[str, Any], json: bool) -> None:
-    from vestige.store import SCHEMA_VERSION, to_json
-
-    if json:
-        sys.stdout.write(to_json({"schema_version": SCHEMA_VERSION, **record}))
-        return
-    width = max(map(len, record))
-    for key, value in record.items():
-        text = ", ".join(map(str, value)) if isinstance(value, list) else value
-        print(f"{key:<{width}}  {text if text != '' else '–'}")
-
-
-COLUMNS = (
-    ("target", "ncc", "NCC target"),
-    ("similar", "ncc", "similar"),
-    ("other", "ncc", "other"),
-    ("never_seen_same_class", "ncc", "null"),
-    ("member", "auc", "AUC"),
-    ("model", "test_accuracy", "test acc."),
-)
-
-CAPTION = (
-    "NCC of the best reconstruction (1: comes back verbatim); [95 % interval]; null: never-seen "
-    "images of the targets' classes; AUC of members against never-seen images."
-)
-
-
-def _table(rows: list[dict[str, Any]]) -> None:
-    """The rows as a table that fits 80 columns: a line per arm and stage."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        box=None, pad_edge=False, padding=(0, 1), header_style="bold", caption=CAPTION, caption_justify="left"
-    )
-    for title in ("training", "stage"):
-        table.add_column(title, no_wrap=True)
-    for _, _, title in COLUMNS:
-        table.add_column(title, justify="right", no_wrap=True)
-    cells = {(row["training"], row["stage"], row["group"], row["metric"]): row for row in rows}
-    for training, stage in dict.fromkeys((row["training"], row["stage"]) for row in rows):
-        found = [cells.get((training, stage, group, metric)) for group, metric, _ in COLUMNS]
-        texts = ["–" if row is None else f"{row['mean']:.2f}" for row in found]
-        table.add_row(training, stage, (texts[0] + _figure(found[0], brackets=True)) if found[0] else "–", *texts[1:])
-    Console().print(table)
-
-
-def _figure(row: dict[str, Any] | None, brackets: bool = False) -> str:
-    if row is None or row["mean"] is None:
-        return ""
-    interval = f"[{row['low']:.2f}, {row['high']:.2f}]" if row["low"] is not None else ""
-    return f" {interval}" if brackets else f" ({row['mean']:+.2f} {interval}, n = {row['n']})"

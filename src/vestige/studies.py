@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from vestige import __version__, assets, config, executor, experiment, provenance, store, verify
+from vestige import __version__, assets, collect, config, executor, experiment, provenance, store, verify
 from vestige.config import StudyConfig
 from vestige.types import InputError, Run
 
@@ -204,7 +204,7 @@ def carry_out(
 def result(laboratory: experiment.Laboratory, runs: tuple[Run, ...], *, complete: bool) -> dict[str, Any]:
     """The record of result.json: the tidy table, the verdicts, and what made them."""
     settings = laboratory.config
-    rows, targets = experiment.collect(laboratory, runs)
+    rows, targets = collect.collect(laboratory, runs)
     stages = STUDIES[settings.study]
     return {
         "schema_version": store.SCHEMA_VERSION,
@@ -223,7 +223,7 @@ def result(laboratory: experiment.Laboratory, runs: tuple[Run, ...], *, complete
 
 def judge(claim: Claim, targets: Mapping[Run, Mapping[str, float]]) -> dict[str, Any]:
     """Whether a claim holds: on the mean, and with the whole interval. None where it was not measured."""
-    found = experiment.contrast(targets, claim.training, claim.first, claim.second)
+    found = collect.contrast(targets, claim.training, claim.first, claim.second)
     record: dict[str, Any] = {
         "name": claim.name,
         "training": claim.training,
