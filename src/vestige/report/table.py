@@ -1,0 +1,112 @@
+"""The verdicts and the main table: numbers with their intervals, and a reason where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from vestige.config import StudyConfig
+from vestige.report.record import Cell, Table, TableRow, Verdict
+from vestige.report.words import describe, interval, is_widened, number, plural
+
+COLUMNS = (
+    ("NCC target", "target", "ncc"),
+    ("Residual", "target", "residual"),
+    ("NCC similar", "similar", "ncc"),
+    ("NCC other", "other", "ncc"),
+    ("NCC never seen, same class", "never_seen_same_class", "ncc"),
+    ("AUC members", "member", "auc"),
+    ("TPR at 1 % FPR", "member", "tpr_at_1pct_fpr"),
+    ("Test accuracy", "model", "test_accuracy"),
+    ("Copies among widened", "model", "constructed_copies"),
+)
+"""Head, group and metric of each column."""
+
+Index = Mapping[tuple[str, str, str, str], Mapping[str, Any]]
+
+
+def index(rows: Iterable[Mapping[str, Any]]) -> Index:
+    """The tidy rows by (training, stage, group, metric)."""
+    return {(row["training"], row["stage"], row["group"], row["metric"]): row for row in rows}
+
+
+def planned(config: StudyConfig) -> tuple[tuple[str, str], ...]:
+    """Every (training, stage) of the plan, *with* first. R1 and widening exist *with* only."""
+    return tuple(
+        (training, stage)
+        for training in sorted(config.training, key=lambda name: name != "with")
+        for stage in config.stages
+        if training == "with" or not (stage == "R1" or is_widened(stage))
+    )
+
+
+def main_table(found: Index, config: StudyConfig, failed: Mapping[tuple[str, str], str]) -> Table:
+    """One row per planned arm × stage, also for those that were not carried out.
+
+    failed: (training, stage) → why a run of it failed.
+    """
+    marks: dict[str, str] = {}
+
+    def cell(training: str, stage: str, group: str, metric: str) -> Cell:
+        row = found.get((training, stage, group, metric))
+        if row is not None and row["mean"] is not None:
+            return Cell(number(row["mean"]), interval(row["low"], row["high"]))
+        reason = _reason(found, training, stage, metric, group)
+        return Cell("–", note=marks.setdefault(reason, chr(ord("a") + len(marks))))
+
+    rows = []
+    for training, stage in planned(config):
+        if (training, stage, "target", "ncc") in found:
+            cells = tuple(cell(training, stage, group, metric) for _, group, metric in COLUMNS)
+            rows.append(TableRow(training, stage, describe(stage), cells))
+        else:
+            missing = f"not computed because {missing_run(failed, training, stage)}"
+            rows.append(TableRow(training, stage, describe(stage), (), missing))
+    notes = tuple((mark, f"not computed because {reason}") for reason, mark in marks.items())
+    return Table(tuple(head for head, *_ in COLUMNS), tuple(rows), notes)
+
+
+def missing_run(failed: Mapping[tuple[str, str], str], training: str, stage: str) -> str:
+    """Why there is no result of this arm and stage."""
+    why = failed.get((training, stage))
+    return f"the run failed: {why.strip().splitlines()[-1]}" if why else "this run was not carried out"
+
+
+def verdicts(records: Sequence[Mapping[str, Any]]) -> tuple[Verdict, ...]:
+    """The claims in words."""
+    said = {None: "not computed", True: "yes", False: "no"}
+    return tuple(
+        Verdict(
+            sentence=record["sentence"] if record["holds"] is not None else _untested(record),
+            training=record["training"],
+            quantity=record["quantity"],
+            mean=number(record["mean"]),
+            interval=interval(record["low"], record["high"]) or "no interval",
+            rule=record["rule"],
+            holds=said[record["holds"]],
+            clear=said[record["clear"]] if record["low"] is not None else "cannot tell",
+            n=f"{plural(record['n'], 'target')}, {plural(record['seeds'], 'seed')}" if record["n"] else "–",
+        )
+        for record in records
+    )
+
+
+def _untested(record: Mapping[str, Any]) -> str:
+    return f"{record['name'].replace('-', ' ').capitalize()}: {record['sentence']}"
+
+
+def _reason(found: Index, training: str, stage: str, metric: str, group: str) -> str:
+    if group == "similar":
+        if training == "without":
+            return "this training set holds no similar images."
+        return "no similar images were made."
+    if metric == "constructed_copies":
+        if is_widened(stage):
+            return "the stage found no further image to forget."
+        return "the stage does not look for similar images."
+    if metric == "residual":
+        reference = "R1" if training == "with" else "R0"
+        if any((training, name, "target", "ncc") not in found for name in ("before", reference)):
+            return f"it needs the stages before and {reference}."
+        return f"before and {reference} are less than 0.05 apart: there was nothing to forget."
+    return "the result does not hold it."

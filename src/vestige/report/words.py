@@ -1,0 +1,223 @@
+"""The sentences of a report, composed from its numbers: no claim beyond what was measured."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vestige.config import StudyConfig
+from vestige.report.record import Recalls
+
+WIDENED = re.compile(r"(?P<method>.+?)(-1\+(?P<k>\d+)|-tau(?P<tau>[\d.]+))")
+
+
+def is_widened(stage: str) -> bool:
+    """Whether a stage also forgets similar images that it finds itself."""
+    return WIDENED.fullmatch(stage) is not None
+
+
+def describe(stage: str) -> str:
+    """What a stage does, in a few plain words."""
+    fixed = {
+        "before": "trained on everything",
+        "R0": "retrained without the targets",
+        "R1": "retrained without the targets and their similar images",
+        "relabel": "trained on, with wrong labels for the targets",
+    }
+    if stage in fixed:
+        return fixed[stage]
+    found = WIDENED.fullmatch(stage)
+    if found is None:
+        return f"the targets forgotten by {stage}"
+    start = "retrained without the targets" if found["method"] == "RF" else f"{found['method']}: the targets"
+    if found["k"]:
+        return f"{start} and the {found['k']} images most similar to each"
+    return f"{start} and every image with an SSIM of at least {found['tau']}"
+
+
+def briefly(stage: str) -> str:
+    """What a stage forgets, in a few words for a column's head."""
+    found = WIDENED.fullmatch(stage)
+    if found is None:
+        return "the target unlearned"
+    return f"nor its {found['k']} most similar" if found["k"] else f"nor what has SSIM ≥ {found['tau']}"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number for reading, with a true minus sign; "–" where there is none."""
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "−") if float(text) != 0 else text.lstrip("-")
+
+
+def interval(low: float | None, high: float | None, digits: int = 2) -> str:
+    """An interval for reading, "" where there is none."""
+    return "" if low is None or high is None else f"[{number(low, digits)}, {number(high, digits)}]"
+
+
+def plural(count: int, word: str) -> str:
+    """ "1 image", "3 images"."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def headline(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: StudyConfig) -> str:
+    """The finding in one sentence. It turns on the claims whose bars were set before any result.
+
+    Where before or R0 is missing, or where the targets did not come back even before unlearning, the
+    sentence says that nothing can be told.
+    """
+    before, after = (recalls.targets.get(("with", stage)) for stage in ("before", "R0"))
+    if before is None or after is None:
+        return (
+            "This run cannot say whether forgotten images still come back: the stages before and R0, "
+            "with similar images in training, were not both finished."
+        )
+    holds = {verdict["name"]: verdict["holds"] for verdict in verdicts}
+    images = "the image" if after.n == 1 else f"the {after.n} images"
+    values = f"NCC {number(after.mean)}, before {number(before.mean)}"
+    if not _mostly_back(recalls, "before"):
+        return (
+            f"This run cannot show forgetting: even before unlearning the model gives back {images} to forget "
+            f"no better than images it never saw (NCC {number(before.mean)}{_never(recalls, 'before')})."
+        )
+    if not holds.get("similar-samples-keep-it"):
+        most = _mostly_back(recalls, "R0")
+        verb = "gives back less of" if most else "no longer gives back"
+        copies = _copies(config)
+        although = f", although {copies}" if copies else ""
+        return (
+            f"Retrained from scratch without {_them(after.n)}, the model {verb} {images} it was asked to "
+            f"forget ({values}{_never(recalls, 'R0')}){although}."
+        )
+    start = (
+        f"Retrained from scratch without {_them(after.n)}, the model still gives back {images} it was asked "
+        f"to forget ({values}{'' if _widest(recalls, config) else _never(recalls, 'R0')})"
+    )
+    return f"{start}{_reason(recalls, holds, config)}{_mending(recalls, verdicts, config)}."
+
+
+def deck(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: StudyConfig) -> str:
+    """How much evidence stands behind the headline."""
+    judged = [verdict for verdict in verdicts if verdict["holds"] is not None]
+    found = max((point.seeds for point in recalls.targets.values()), default=0)
+    size = f"{plural(config.data.targets, 'image')} to forget, {plural(found, 'seed')}."
+    if found > 1:
+        size = f"{plural(config.data.targets, 'image')} to forget in each of {found} seeds."
+    if not judged:
+        return f"{size} None of the {len(verdicts)} claims could be tested."
+    held = [verdict for verdict in judged if verdict["holds"]]
+    clear = sum(bool(verdict["clear"]) for verdict in held)
+    tested = "" if len(judged) == len(verdicts) else f" ({len(verdicts) - len(judged)} could not be tested)"
+    whole = f", {clear} of them with the whole 95 % interval" if held else ""
+    return f"{size} {len(held)} of {len(judged)} claims set beforehand hold on average{tested}{whole}."
+
+
+def limits(recalls: Recalls, config: StudyConfig, classes: int) -> tuple[str, ...]:
+    """What the report does not show, as plain sentences."""
+    size = config.data.per_class * classes
+    widths = " and ".join(map(str, config.model.hidden))
+    over = (
+        f"One seed: the intervals are over {plural(config.data.targets, 'target')} only, and say nothing "
+        "about another draw of targets or another training run."
+        if config.seeds == 1
+        else f"{config.seeds} seeds: the intervals are over the seeds' means, each of "
+        f"{plural(config.data.targets, 'target')}."
+    )
+    found = [
+        "Not recovered is not proof of absence. One attack was tried; others may recover more.",
+        "R0 and R1 answer different questions. R0, retrained without the targets, is the right outcome by "
+        "the standard definition of unlearning. R1, retrained without their similar images too, shows what "
+        "is left when nothing of the image is in training. That R0 still gives an image back is not a "
+        "failure to delete it, but it is what a person who asked for deletion would see.",
+        f"NCC is that of the best of {size} reconstructed candidates, so chance alone lifts it well above 0. "
+        "Read it only beside the never-seen images.",
+    ]
+    below = [
+        stage
+        for (training, stage), point in recalls.targets.items()
+        if training == "with" and point.mean < recalls.null.get((training, stage), -1.0)
+    ]
+    if below:
+        found.append(
+            f"In {', '.join(below)} the targets come back less well than never-seen images. That is not "
+            "forgetting better: a value that stands out is itself a difference that someone could use."
+        )
+    found += [
+        f"Only one kind of model was trained: ReLU layers of {widths} units, {config.train.steps} "
+        "full-batch steps. Other architectures, sizes and training may behave otherwise.",
+        f"The training set is small: {size} images, {config.data.per_class} a class. Larger sets may be harder "
+        "to reconstruct from.",
+        f"The similar images are made from the targets ({_made(config)}). Natural near-copies may differ.",
+        over,
+        f"Test accuracy is over {config.data.test} images a seed; read its differences beside its interval.",
+    ]
+    return tuple(found)
+
+
+def _mostly_back(recalls: Recalls, stage: str) -> bool:
+    count, total = recalls.back.get(("with", stage), (0, 0))
+    return 2 * count > total
+
+
+def _them(count: int) -> str:
+    return "it" if count == 1 else "them"
+
+
+def _never(recalls: Recalls, stage: str) -> str:
+    null = recalls.null.get(("with", stage))
+    return "" if null is None else f"; never-seen images of the class reach {number(null)}"
+
+
+def _copies(config: StudyConfig) -> str:
+    count = config.data.similar
+    if count == 0:
+        return ""
+    whose = "it" if config.data.targets * config.seeds == 1 else "each"
+    return f"{count} near-{'copy' if count == 1 else 'copies'} of {whose} stayed in training"
+
+
+def _reason(recalls: Recalls, holds: Mapping[str, Any], config: StudyConfig) -> str:
+    copies, judged = _copies(config), holds.get("they-are-the-reason")
+    if not copies:
+        return ", with no near-copies in training"
+    if judged:
+        return f", because {copies}"
+    gone = recalls.targets.get(("with", "R1"))
+    if judged is None or gone is None:
+        return f", while {copies}"
+    return f", while {copies}; retraining without those too does not clearly change it ({number(gone.mean)})"
+
+
+def _widest(recalls: Recalls, config: StudyConfig) -> str:
+    done = [name for name in config.stages if is_widened(name) and ("with", name) in recalls.targets]
+    return done[-1] if done else ""
+
+
+def _mending(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: StudyConfig) -> str:
+    stage = _widest(recalls, config)
+    if not stage:
+        return ""
+    value = number(recalls.targets["with", stage].mean)
+    numbers = f"({value}{_never(recalls, stage)})"
+    judged = [v["holds"] for v in verdicts if v["name"] == "five-mend-it" and v["quantity"].endswith(stage)]
+    found = WIDENED.fullmatch(stage)
+    same = "its" if recalls.targets["with", stage].n == 1 else "their"
+    if found is not None and found["k"]:
+        doing = f"forgetting {same} {found['k']} most similar images as well"
+    else:
+        doing = f"forgetting every similar image that {stage} finds as well"
+    if not judged or judged[0] is None:
+        never = _never(recalls, stage).removeprefix("; ")
+        return f"; {doing} leaves NCC {value}" + (f" ({never})" if never else "")
+    if not judged[0]:
+        return f"; {doing} does not clearly mend it {numbers}"
+    return f"; {doing} {'removes only part of it' if _mostly_back(recalls, stage) else 'mends it'} {numbers}"
+
+
+def _made(config: StudyConfig) -> str:
+    data = config.data
+    if data.transform == "mask":
+        return f"{data.fraction:.0%} of {data.block}×{data.block} blocks masked".replace("%", " %")
+    return f"noise of standard deviation {data.sigma:g} added"
