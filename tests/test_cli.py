@@ -107,7 +107,7 @@ def bad_sources(folder):
         "too small": (("--data", "small.npz", *SETS), 2, "at least 11×11"),
         "too many similar": ((*good, "--set", "data.similar=6"), 2, "do not fit into 6 samples a class"),
         "class too small": ((*good, "--set", "data.test=60"), 2, "class 0 has 24 samples, 31 are needed"),
-        "k": ((*good, "--set", "stages=[before,RF-1+9]"), 2, "only 5 others"),
+        "k": ((*good, "--set", "stages=[before,RF-1+17]"), 2, "only 16 others"),
         "stage": ((*good, "--set", "stages=[befor]"), 2, "unknown stage 'befor'"),
         "r": ((*good, "--set", "data.fraction=1.0"), 2, "data.fraction: Input should be less than 1, found 1.0"),
         "block": ((*good, "--set", "data.block=50"), 2, "do not fit into images of 12×12"),

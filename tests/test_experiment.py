@@ -12,7 +12,7 @@ import pytest
 from conftest import TINY
 from vestige import experiment, studies
 from vestige.collect import collect, contrast
-from vestige.experiment import Stage, stage_of
+from vestige.stages import Stage, parse
 from vestige.types import InputError, Run
 
 
@@ -38,13 +38,13 @@ def conduct(npz, out, **options):
     ],
 )
 def test_names_of_stages(name, stage):
-    assert stage_of(name) == stage
+    assert parse(name) == experiment.check(name) == stage
 
 
 @pytest.mark.parametrize("name", ["R2", "RF-1+", "RF-1+x", "SCRUB", "", "before-1+3", "RF-tau7"])
 def test_unknown_stages(name):
     with pytest.raises(InputError, match="unknown stage"):
-        stage_of(name)
+        experiment.check(name)
 
 
 def test_quickstart_is_nine_conditions():
@@ -54,11 +54,6 @@ def test_quickstart_is_nine_conditions():
         ("with", "R1"), ("with", "relabel"), ("with", "RF-1+3"), ("with", "RF-1+5"),
     }  # fmt: skip
     assert len(runs) == 9
-
-
-def test_a_k_without_room_is_refused_before_anything():
-    with pytest.raises(InputError, match=r"RF-1\+10 forgets the 10 most similar .* only 9 others"):
-        experiment.plan(studies.configure("image-target", sets=["stages=[before, RF-1+10]"]))
 
 
 def test_contrast_is_paired_by_target():

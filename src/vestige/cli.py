@@ -169,13 +169,13 @@ def unlearn(
     json: Json = False,
 ) -> None:
     """Make a model forget the targets, and with --k or --tau their most similar samples as well."""
-    from vestige.experiment import stage_of
+    from vestige.experiment import check
     from vestige.types import InputError
 
     if k is not None and tau is not None:
         raise InputError("give --k or --tau, not both")
     stage = method + (f"-1+{k}" if k is not None else "") + (f"-tau{tau:g}" if tau is not None else "")
-    stage_of(stage)
+    check(stage)
     laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run, json=json)
     if laboratory is not None:
         _model(laboratory, training, stage, json)
@@ -365,6 +365,8 @@ def _model(laboratory: Laboratory, training: str, stage: str, json: bool) -> Non
 
     one_thread()
     run = Run(laboratory.config.seed, _arm(training), stage)
+    laboratory.data(run.seed, say)
+    laboratory.check_room([run])
     laboratory.model(run, say)
     name = laboratory.model_name(run)
     facts = laboratory.store.load("models", name).facts

@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from vestige.types import InputError
 
 
-class Stage(BaseModel):
+class Settings(BaseModel):
     """A frozen record of settings. Unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class DataConfig(Stage):
+class DataConfig(Settings):
     """How a similarity-entailed data set is built (spec chapter 1; paper, Table 3)."""
 
     source: str = Field("mnist", description="a known name, an IDX file, a .npz file or a folder of images")
@@ -37,7 +37,7 @@ class DataConfig(Stage):
     sigma: float = Field(0.1, ge=0, description="standard deviation of the added noise, in pixel units of [0, 1]")
 
 
-class ModelConfig(Stage):
+class ModelConfig(Settings):
     """The homogeneous network: ReLU, a bias in the first layer only (spec chapter 2)."""
 
     kind: Literal["mlp"] = "mlp"
@@ -51,7 +51,7 @@ class ModelConfig(Stage):
         return self
 
 
-class TrainConfig(Stage):
+class TrainConfig(Settings):
     """Full-batch gradient descent (spec chapter 2)."""
 
     steps: int = Field(1000, ge=1)
@@ -59,14 +59,14 @@ class TrainConfig(Stage):
     weight_decay: float = Field(3e-3, ge=0)
 
 
-class UnlearnConfig(Stage):
+class UnlearnConfig(Settings):
     """Settings of the methods that change a trained model instead of training anew."""
 
     steps: int = Field(10, ge=1, description="full-batch gradient steps")
     lr: float = Field(0.013, gt=0)
 
 
-class RecoverConfig(Stage):
+class RecoverConfig(Settings):
     """Reconstruction of training samples from a model (spec chapter 2; Buzaglo et al. 2023)."""
 
     engine: Literal["closed", "autograd"] = Field("closed", description="closed form, or the slow reference")
@@ -82,7 +82,7 @@ class RecoverConfig(Stage):
     start: float = Field(0.1, gt=0, description="standard deviation of the cold start")
 
 
-class Recipe(Stage):
+class Recipe(Settings):
     """What a method needs to know: how this kind of model is built, trained and unlearned."""
 
     model: ModelConfig = ModelConfig()
@@ -90,7 +90,7 @@ class Recipe(Stage):
     unlearn: UnlearnConfig = UnlearnConfig()
 
 
-class StudyConfig(Stage):
+class StudyConfig(Settings):
     """Everything that a run folder was made with."""
 
     study: str = "image-target"

@@ -6,14 +6,15 @@ model's scores; each is a step that the store keeps under the fingerprint of eve
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from vestige import __version__, verify
 from vestige.config import StudyConfig, fingerprint
+from vestige.dataset import split_of
+from vestige.stages import ALIASES, Stage, parse
 from vestige.store import Store
 from vestige.types import InputError, Run
 
@@ -23,62 +24,36 @@ if TYPE_CHECKING:
     from vestige.types import Samples, Split
 
 Say = Callable[[str], None]
-METHOD_ALIASES = {"RF": "retrain"}
 
 
-@dataclass(frozen=True)
-class Stage:
-    """What is done to a model: nothing yet (before), or a method applied to a scope.
+def check(name: str) -> Stage:
+    """The stage that a name stands for, once it is known that there is such a method.
 
-    method: a name in METHODS, "" before unlearning. scope: "target", or "similar" for the targets and
-    their constructed similar samples. k, tau: widening by SSIM, off when both are None.
-    """
-
-    method: str = ""
-    scope: str = "target"
-    k: int | None = None
-    tau: float | None = None
-
-
-def stage_of(name: str) -> Stage:
-    """The stage that a name stands for: before, R0, R1, METHOD, METHOD-1+K, METHOD-tauT; RF is retrain.
-
-    Raises InputError for other names.
+    Raises InputError for other names than before, R0, R1, METHOD, METHOD-1+K and METHOD-tauT; RF is retrain.
     """
     from vestige.unlearn import METHODS
 
-    fixed = {"before": Stage(), "R0": Stage("retrain"), "R1": Stage("retrain", "similar")}
-    if name in fixed:
-        return fixed[name]
-    match = re.fullmatch(r"(?P<method>.+?)(-1\+(?P<k>\d+)|-tau(?P<tau>0?\.\d+|[01]))?", name)
-    method = METHOD_ALIASES.get(match["method"], match["method"]) if match else ""
-    if match is None or method not in METHODS:
+    stage = parse(name)
+    if stage != Stage() and stage.method not in METHODS:
         raise InputError(
-            f"unknown stage {name!r}; known: before, R0, R1, a method ({', '.join((*METHOD_ALIASES, *METHODS))}), "
+            f"unknown stage {name!r}; known: before, R0, R1, a method ({', '.join((*ALIASES, *METHODS))}), "
             "and a method widened as in RF-1+3 (3 most similar) or RF-tau0.6 (SSIM of at least 0.6)"
         )
-    return Stage(method, k=int(match["k"]) if match["k"] else None, tau=float(match["tau"]) if match["tau"] else None)
+    return stage
 
 
 def plan(config: StudyConfig) -> tuple[Run, ...]:
-    """The runs of a study, models before unlearning first. R1 and widening by k exist *with* only.
+    """The runs of a study, models before unlearning first. R1 and widening exist *with* only.
 
-    Raises InputError for unknown stages and for a k that the training set has no room for.
+    Raises InputError for unknown stages.
     """
-    size = config.data.per_class - 1
-    for name in config.stages:
-        stage = stage_of(name)
-        if stage.k is not None and stage.k > size:
-            raise InputError(
-                f"stage {name} forgets the {stage.k} most similar samples of each target, but a class has only "
-                f"{size} others in training; lower k or raise data.per_class"
-            )
+    stages = {name: check(name) for name in config.stages}
     runs = [
         Run(seed, training, name)
         for seed in range(config.seed, config.seed + config.seeds)
-        for name in config.stages
+        for name, stage in stages.items()
         for training in config.training
-        if training == "with" or _is_in_both_arms(stage_of(name))
+        if training == "with" or not stage.needs_similar
     ]
     return tuple(sorted(runs, key=lambda run: run.stage != "before"))
 
@@ -95,7 +70,7 @@ class Laboratory:
         return fingerprint("data", __version__, self.config.data, seed, self.source)
 
     def model_name(self, run: Run) -> str:
-        stage = stage_of(run.stage)
+        stage = parse(run.stage)
         parts = [self.config.model, self.config.train]
         if not _is_from_scratch(stage):
             parts.append(self.config.unlearn)
@@ -103,6 +78,18 @@ class Laboratory:
 
     def scores_name(self, run: Run) -> str:
         return fingerprint("scores", self.model_name(run), self.config.recover, run.seed)
+
+    def check_room(self, runs: Iterable[Run]) -> None:
+        """Raise InputError if a stage of these runs forgets more neighbours than its data set, already built, has."""
+        for run in runs:
+            k = parse(run.stage).k or 0
+            split = split_of(self.store.load("data", self.data_name(run.seed)).facts["split"])
+            room = len(split.training(run.training)) - len(split.target)
+            if k > room:
+                raise InputError(
+                    f"stage {run.stage} forgets the {k} most similar samples of each target, but only {room} others "
+                    "are in training; lower k or raise data.per_class"
+                )
 
     def is_done(self, run: Run) -> bool:
         return self.store.has("scores", self.scores_name(run))
@@ -175,7 +162,7 @@ class Laboratory:
         from vestige.train import train
         from vestige.unlearn import METHODS, widen
 
-        room, recipe, stage = modality(self.config.modality), self.config.recipe, stage_of(run.stage)
+        room, recipe, stage = modality(self.config.modality), self.config.recipe, parse(run.stage)
         samples, split = self.data(run.seed, say)
         everything = samples.take(split.training(run.training))
         on_step = _paced(say, "training" if stage == Stage() else stage.method, recipe.train.steps)
@@ -207,10 +194,6 @@ class Laboratory:
             "accuracy": verify.accuracies(model, parts, room),
         }
         return model, facts
-
-
-def _is_in_both_arms(stage: Stage) -> bool:
-    return stage.scope == "target" and stage.k is None and stage.tau is None
 
 
 def _is_from_scratch(stage: Stage) -> bool:

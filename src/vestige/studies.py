@@ -197,6 +197,7 @@ def carry_out(
     )
     if failed_data:
         raise RuntimeError(failed_data[0][1])
+    laboratory.check_room(todo)
     start = time.time()
     return executor.run_local(partial(_score, laboratory), todo, workers=count, on_done=run_done)
 

@@ -23,6 +23,7 @@ from vestige.report.record import (
     Summary,
 )
 from vestige.report.shelf import Shelf, open_shelf
+from vestige.stages import parse
 from vestige.store import open_existing, read_json
 from vestige.types import Run
 
@@ -113,7 +114,7 @@ def gallery(shelf: Shelf, config: StudyConfig, failed: Mapping[tuple[str, str], 
 def columns(config: StudyConfig, training: str) -> tuple[str, ...]:
     """The stages that the gallery shows: before, R0, R1 and the last widened one; others fill empty places."""
     offered = [stage for arm, stage in table.planned(config) if arm == training]
-    widened = [stage for stage in offered if words.is_widened(stage)]
+    widened = [stage for stage in offered if parse(stage).is_widened]
     chosen = [stage for stage in ("before", "R0", "R1") if stage in offered] + widened[-1:]
     room = STAGES_SHOWN[training] - len(chosen)
     chosen += [stage for stage in offered if stage not in chosen][: max(0, room)]
@@ -159,7 +160,7 @@ def _twins(shelf: Shelf, seed: int) -> str:
     same = [
         run.stage
         for run, entry in shelf.runs.items()
-        if run.seed == seed and words.is_widened(run.stage) and entry.facts["sha256"] == reference.facts["sha256"]
+        if run.seed == seed and parse(run.stage).is_widened and entry.facts["sha256"] == reference.facts["sha256"]
     ]
     if not same:
         return ""

@@ -7,7 +7,8 @@ from typing import Any
 
 from vestige.config import StudyConfig
 from vestige.report.record import Cell, Table, TableRow, Verdict
-from vestige.report.words import describe, interval, is_widened, number, plural
+from vestige.report.words import describe, interval, number, plural
+from vestige.stages import parse
 
 COLUMNS = (
     ("NCC target", "target", "ncc"),
@@ -36,7 +37,7 @@ def planned(config: StudyConfig) -> tuple[tuple[str, str], ...]:
         (training, stage)
         for training in sorted(config.training, key=lambda name: name != "with")
         for stage in config.stages
-        if training == "with" or not (stage == "R1" or is_widened(stage))
+        if training == "with" or not parse(stage).needs_similar
     )
 
 
@@ -101,7 +102,7 @@ def _reason(found: Index, training: str, stage: str, metric: str, group: str) ->
             return "this training set holds no similar images."
         return "no similar images were made."
     if metric == "constructed_copies":
-        if is_widened(stage):
+        if parse(stage).is_widened:
             return "the stage found no further image to forget."
         return "the stage does not look for similar images."
     if metric == "residual":

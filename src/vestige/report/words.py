@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vestige.config import StudyConfig
 from vestige.report.record import Recalls
-
-WIDENED = re.compile(r"(?P<method>.+?)(-1\+(?P<k>\d+)|-tau(?P<tau>[\d.]+))")
-
-
-def is_widened(stage: str) -> bool:
-    """Whether a stage also forgets similar images that it finds itself."""
-    return WIDENED.fullmatch(stage) is not None
+from vestige.stages import parse
 
 
-def describe(stage: str) -> str:
+def describe(name: str) -> str:
     """What a stage does, in a few plain words."""
     fixed = {
         "before": "trained on everything",
@@ -25,23 +18,23 @@ def describe(stage: str) -> str:
         "R1": "retrained without the targets and their similar images",
         "relabel": "trained on, with wrong labels for the targets",
     }
-    if stage in fixed:
-        return fixed[stage]
-    found = WIDENED.fullmatch(stage)
-    if found is None:
-        return f"the targets forgotten by {stage}"
-    start = "retrained without the targets" if found["method"] == "RF" else f"{found['method']}: the targets"
-    if found["k"]:
-        return f"{start} and the {found['k']} images most similar to each"
-    return f"{start} and every image with an SSIM of at least {found['tau']}"
+    if name in fixed:
+        return fixed[name]
+    stage = parse(name)
+    if not stage.is_widened:
+        return f"the targets forgotten by {name}"
+    start = "retrained without the targets" if stage.method == "retrain" else f"{stage.method}: the targets"
+    if stage.k is not None:
+        return f"{start} and the {stage.k} images most similar to each"
+    return f"{start} and every image with an SSIM of at least {stage.tau:g}"
 
 
-def briefly(stage: str) -> str:
+def briefly(name: str) -> str:
     """What a stage forgets, in a few words for a column's head."""
-    found = WIDENED.fullmatch(stage)
-    if found is None:
+    stage = parse(name)
+    if not stage.is_widened:
         return "the target unlearned"
-    return f"nor its {found['k']} most similar" if found["k"] else f"nor what has SSIM ≥ {found['tau']}"
+    return f"nor its {stage.k} most similar" if stage.k is not None else f"nor what has SSIM ≥ {stage.tau:g}"
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -191,7 +184,7 @@ def _reason(recalls: Recalls, holds: Mapping[str, Any], config: StudyConfig) -> 
 
 
 def _widest(recalls: Recalls, config: StudyConfig) -> str:
-    done = [name for name in config.stages if is_widened(name) and ("with", name) in recalls.targets]
+    done = [name for name in config.stages if parse(name).is_widened and ("with", name) in recalls.targets]
     return done[-1] if done else ""
 
 
@@ -202,10 +195,10 @@ def _mending(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: St
     value = number(recalls.targets["with", stage].mean)
     numbers = f"({value}{_never(recalls, stage)})"
     judged = [v["holds"] for v in verdicts if v["name"] == "five-mend-it" and v["quantity"].endswith(stage)]
-    found = WIDENED.fullmatch(stage)
+    k = parse(stage).k
     same = "its" if recalls.targets["with", stage].n == 1 else "their"
-    if found is not None and found["k"]:
-        doing = f"forgetting {same} {found['k']} most similar images as well"
+    if k is not None:
+        doing = f"forgetting {same} {k} most similar images as well"
     else:
         doing = f"forgetting every similar image that {stage} finds as well"
     if not judged or judged[0] is None:
