@@ -60,6 +60,11 @@ CLAIMS = (
         "Forgetting its 3 most similar samples as well does not help",
     ),
     Claim(
+        "three-are-not-enough", "with", "RF-1+3", "R1", "at least", 0.0,
+        "Forgetting only 3 of them leaves what the others carry",
+        "Forgetting 3 of them leaves no more than forgetting all",
+    ),
+    Claim(
         "five-mend-it", "with", "R0", "RF-1+5", "at least", 0.15,
         "Forgetting its 5 most similar samples as well mends it",
         "Forgetting its 5 most similar samples as well does not clearly mend it",
