@@ -74,7 +74,7 @@ class Laboratory:
         parts = [self.config.model, self.config.train]
         if not _is_from_scratch(stage):
             parts.append(self.config.unlearn)
-        return fingerprint("model", self.data_name(run.seed), run.training, asdict(stage), *parts, run.seed)
+        return fingerprint("model", self.data_name(run.seed), run.training, run.stage, *parts, run.seed)
 
     def scores_name(self, run: Run) -> str:
         return fingerprint("scores", self.model_name(run), self.config.recover, run.seed)
@@ -82,7 +82,9 @@ class Laboratory:
     def check_room(self, runs: Iterable[Run]) -> None:
         """Raise InputError if a stage of these runs forgets more neighbours than its data set, already built, has."""
         for run in runs:
-            k = parse(run.stage).k or 0
+            k = parse(run.stage).k
+            if k is None:
+                continue
             split = split_of(self.store.load("data", self.data_name(run.seed)).facts["split"])
             room = len(split.training(run.training)) - len(split.target)
             if k > room:
@@ -165,7 +167,8 @@ class Laboratory:
         room, recipe, stage = modality(self.config.modality), self.config.recipe, parse(run.stage)
         samples, split = self.data(run.seed, say)
         everything = samples.take(split.training(run.training))
-        on_step = _paced(say, "training" if stage == Stage() else stage.method, recipe.train.steps)
+        steps = recipe.train.steps if _is_from_scratch(stage) else recipe.unlearn.steps
+        on_step = _paced(say, stage.method or "training", steps)
         removed: tuple[str, ...] = ()
         found: Mapping[str, tuple[str, ...]] = {}
         if stage == Stage():
