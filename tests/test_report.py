@@ -33,7 +33,7 @@ def config_of(**settings: Any) -> StudyConfig:
 def judged(name: str, holds: bool | None, quantity: str = "NCC of targets, R0 − RF-1+5") -> dict[str, Any]:
     numbers = {"mean": 0.2, "low": 0.1, "high": 0.3} if holds is not None else dict.fromkeys(("mean", "low", "high"))
     return {"name": name, "training": "with", "quantity": quantity, "rule": "at least 0.15", "holds": holds,
-            "clear": holds, "n": 2, "seeds": 2, "sentence": f"{name} {EVIL}", **numbers}  # fmt: skip
+            "clear": holds, "n": 2, "seeds": 2, "sentence": f"{name} {EVIL}", "claim": name, **numbers}  # fmt: skip
 
 
 def make_folder(root: Path, done: tuple[str, ...], shape: tuple[int, int, int] = (3, 6, 5)) -> Path:

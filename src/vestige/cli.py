@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vestige.terminal import show_record, show_table, with_interval
+from vestige.terminal import show_record, show_table, show_verdict
 
 if TYPE_CHECKING:
     from vestige.config import StudyConfig
@@ -78,7 +78,7 @@ def quickstart(
 @app.command()
 def study(
     name: Annotated[str, typer.Argument(help="quickstart or image-target.")],
-    preset: Annotated[str, typer.Option("--preset", help="small, or paper for the paper's size.")] = "small",
+    preset: Annotated[str | None, typer.Option("--preset", help="small, or paper for the paper's size.")] = None,
     data: Data = None,
     seeds: Seeds = None,
     seed: Seed = None,
@@ -95,7 +95,7 @@ def study(
     from vestige.studies import configure
 
     settings = configure(name, preset, file=config, sets=sets, seeds=seeds, seed=seed, data=data)
-    folder = out or Path("runs") / f"{name}-{preset}-{Path(settings.data.source).stem}"
+    folder = out or Path("runs") / f"{name}-{settings.preset}-{Path(settings.data.source).stem}"
     _study(settings, folder, limit=limit, workers=workers, fresh=fresh, dry_run=dry_run, json=json)
 
 
@@ -317,10 +317,7 @@ def _study(
         show_table(record["rows"])
         print()
         for verdict in record["verdicts"]:
-            mark = {True: "yes", False: "no ", None: "–  "}[verdict["holds"]]
-            print(f"{mark} {verdict['sentence']}")
-            if verdict["holds"] is not None:
-                print(f"    {verdict['quantity']}: {with_interval(verdict, '+')}, n = {verdict['n']}")
+            show_verdict(verdict)
         print(f"\nReport: {page}")
     _report_failures(studies.failures(laboratory))
 
@@ -334,7 +331,7 @@ def _step(
     if (out / store.MARKER).is_file() and not (config or sets or fresh or any(v is not None for v in flags.values())):
         settings = store.open_existing(out)[1]
     else:
-        settings = studies.configure("image-target", "small", config, sets, **flags)
+        settings = studies.configure("image-target", None, config, sets, **flags)
     if dry_run:
         _plan(settings, out, json)
         return None

@@ -86,10 +86,7 @@ class Store:
             draft.rename(final)  # fails where another process was first
         except OSError as error:
             if not self.has(kind, name):
-                raise InputError(
-                    f"could not write {final}: {error.strerror}; what was finished is kept, and once there is "
-                    "room the same command resumes"
-                ) from None
+                raise InputError(_unwritten(final, error)) from None
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -170,13 +167,19 @@ def clear(root: Path) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Replace a file in one step: readers see the old content or the new, never half of it."""
+    """Replace a file in one step: readers see the old content or the new, never half of it.
+
+    Raises InputError where the disk is full or may not be written.
+    """
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         draft.write_text(content, encoding="utf-8")
         os.replace(draft, path)
+    except OSError as error:
+        raise InputError(_unwritten(path, error)) from None
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
@@ -204,6 +207,13 @@ def digest(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unwritten(path: Path, error: OSError) -> str:
+    return (
+        f"could not write {path}: {error.strerror}; what was finished is kept, and once there is room the same "
+        "command resumes"
+    )
 
 
 def _check_writable(root: Path) -> None:

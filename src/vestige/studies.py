@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -101,15 +102,18 @@ STUDIES: dict[str, Study] = {
 
 def configure(
     study: str,
-    preset: str = "small",
+    preset: str | None = None,
     file: Path | None = None,
     sets: list[str] | None = None,
     **flags: Any,
 ) -> StudyConfig:
     """The configuration of a study: defaults, preset, the data set's own settings, YAML, --set, flags.
 
-    flags: seed, seeds, data; None means not given. Raises InputError for anything unknown.
+    flags: seed, seeds, data; None means not given. preset: by default the file's, else "small".
+    Raises InputError for anything unknown.
     """
+    written = config.read_yaml(file) if file else {}
+    preset = preset or str(written.get("preset", "small"))
     if study not in STUDIES:
         raise InputError(f"unknown study {study!r}; known: {', '.join(STUDIES)}")
     if preset not in STUDIES[study].presets:
@@ -119,13 +123,13 @@ def configure(
         asked["data"] = {"source": flags["data"]}
     layers = [
         STUDIES[study].presets[preset],
-        config.read_yaml(file) if file else {},
+        written,
         config.read_set(sets or []),
         asked,
+        {"study": study, "preset": preset},
     ]
-    base = {"study": study, "preset": preset}
-    source = config.build([base, *layers]).data.source
-    return config.build([base, {"data": assets.settings(source)}, *layers])
+    source = config.build(layers).data.source
+    return config.build([{"data": assets.settings(source)}, *layers])
 
 
 def open_laboratory(settings: StudyConfig, out: Path, *, fresh: bool = False) -> experiment.Laboratory:
@@ -211,14 +215,13 @@ def result(laboratory: experiment.Laboratory, runs: tuple[Run, ...], *, complete
     """The record of result.json: the tidy table, the verdicts, and what made them."""
     settings = laboratory.config
     rows, targets = collect.collect(laboratory, runs)
-    stages = STUDIES[settings.study]
     return {
         "schema_version": store.SCHEMA_VERSION,
         "study": settings.study,
         "comparable": complete,
         "rows": rows,
         "metrics": verify.METRICS,
-        "verdicts": [judge(claim, targets) for claim in stages.claims],
+        "verdicts": [judge(claim, targets) for claim in STUDIES[settings.study].claims],
         "provenance": {
             **provenance.reproducible(settings, laboratory.source, command(settings)),
             "data": {str(seed): laboratory.data_name(seed) for seed in dict.fromkeys(run.seed for run in runs)},
@@ -232,6 +235,7 @@ def judge(claim: Claim, targets: Mapping[Run, Mapping[str, float]]) -> dict[str,
     found = collect.contrast(targets, claim.training, claim.first, claim.second)
     record: dict[str, Any] = {
         "name": claim.name,
+        "claim": claim.yes,
         "training": claim.training,
         "quantity": f"NCC of targets, {claim.first} − {claim.second}",
         "rule": f"{claim.rule} {claim.bar:.2f}",
@@ -243,7 +247,8 @@ def judge(claim: Claim, targets: Mapping[Run, Mapping[str, float]]) -> dict[str,
     sign = 1 if claim.rule == "at least" else -1
     edge = found.low if sign == 1 else found.high
     holds = sign * found.value >= sign * claim.bar
-    seeds = len({run.seed for run in targets if run.training == claim.training and run.stage == claim.second})
+    both = [{run.seed for run in targets if (run.training, run.stage) == (claim.training, stage)}
+            for stage in (claim.first, claim.second)]  # fmt: skip
     return {
         **record,
         "holds": holds,
@@ -252,7 +257,7 @@ def judge(claim: Claim, targets: Mapping[Run, Mapping[str, float]]) -> dict[str,
         "low": found.low,
         "high": found.high,
         "n": found.n,
-        "seeds": seeds,
+        "seeds": len(both[0] & both[1]),
         "sentence": claim.yes if holds else claim.no,
     }
 
@@ -265,18 +270,19 @@ def failures(laboratory: experiment.Laboratory) -> list[tuple[str, str]]:
 def command(settings: StudyConfig) -> str:
     """The command that makes this result again."""
     default = configure(settings.study, settings.preset, data=settings.data.source)
+    source = shlex.quote(settings.data.source)
     if settings.study == "quickstart":
         parts = ["vestige quickstart"]
         if settings.data.source != "mnist":
-            parts.append(f"--data {settings.data.source}")
+            parts.append(f"--data {source}")
     else:
-        parts = [f"vestige study {settings.study} --preset {settings.preset} --data {settings.data.source}"]
+        parts = [f"vestige study {settings.study} --preset {settings.preset} --data {source}"]
     if settings.seeds != default.seeds:
         parts.append(f"--seeds {settings.seeds}")
     if settings.seed != default.seed:
         parts.append(f"--seed {settings.seed}")
     ours, theirs = settings.model_dump(mode="json"), default.model_dump(mode="json")
-    parts += [f"--set {change}" for change in _changes(ours, theirs, skip=("seed", "seeds"))]
+    parts += [f"--set {shlex.quote(change)}" for change in _changes(ours, theirs, skip=("seed", "seeds"))]
     return " ".join(parts)
 
 

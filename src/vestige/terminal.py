@@ -58,3 +58,12 @@ def with_interval(row: dict[str, Any], sign: str = "") -> str:
     """A row's mean with its interval, as 0.81 [0.76, 0.85]; sign "+" shows the sign of the mean."""
     interval = f" [{row['low']:.2f}, {row['high']:.2f}]" if row["low"] is not None else ""
     return f"{row['mean']:{sign}.2f}{interval}"
+
+
+def show_verdict(verdict: dict[str, Any]) -> None:
+    """A claim in two lines: what was found, and the numbers or why there are none."""
+    if verdict["holds"] is None:
+        print(f"–   {verdict['claim']}:\n    {verdict['sentence']}")
+    else:
+        print(f"{'yes' if verdict['holds'] else 'no '} {verdict['sentence']}")
+        print(f"    {verdict['quantity']}: {with_interval(verdict, '+')}, n = {verdict['n']}")

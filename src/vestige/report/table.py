@@ -93,7 +93,7 @@ def verdicts(records: Sequence[Mapping[str, Any]]) -> tuple[Verdict, ...]:
 
 
 def _untested(record: Mapping[str, Any]) -> str:
-    return f"{record['name'].replace('-', ' ').capitalize()}: {record['sentence']}"
+    return f"{record['claim']}: {record['sentence']}"
 
 
 def _reason(found: Index, training: str, stage: str, metric: str, group: str) -> str:
