@@ -152,6 +152,9 @@ def test_folder_with_a_broken_picture_or_one_class(tmp_path):
     (root / "dog" / "x.png").write_bytes(b"\x89PNG nonsense")
     with pytest.raises(InputError, match=r"x.png is not an image"):
         read(root)
+    Image.fromarray(np.full((14, 12), 40_000, np.uint16)).save(root / "dog" / "x.png")
+    with pytest.raises(InputError, match="mode I;16"):
+        read(root)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="one sub-folder of images per class"):
         read(tmp_path / "empty")

@@ -24,6 +24,8 @@ from vestige.types import InputError, Samples
 
 IDX_IMAGES, IDX_LABELS = 0x00000803, 0x00000801
 MAX_CLASSES = 1000
+MODES = {"1": "L", "L": "L", "LA": "L", "P": "RGB", "RGB": "RGB", "RGBA": "RGB", "CMYK": "RGB"}
+"""Picture modes of 8 bits or less → what they are read as. Deeper ones would be clipped without a word."""
 
 
 def load(asset: Asset) -> Samples:
@@ -180,9 +182,10 @@ def _folder(asset: Asset) -> Read:
     for file in files:
         try:
             with Image.open(file) as opened:
-                grey = opened.mode in ("1", "L", "I;16", "I", "F")
-                pictures.append(np.asarray(opened.convert("L" if grey else "RGB")))
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+                if opened.mode not in MODES:
+                    raise InputError(f"{file} has pixels of mode {opened.mode}; 8-bit grey or colour is read")
+                pictures.append(np.asarray(opened.convert(MODES[opened.mode])))
+        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
             raise InputError(f"{file} is not an image that can be read: {error}") from None
     shapes = Counter(picture.shape for picture in pictures)
     if len(shapes) > 1:
