@@ -14,7 +14,7 @@ import itertools
 import torch
 
 from vestige import assets, dataset, image
-from vestige.config import Recipe, UnlearnConfig
+from vestige.config import Recipe, Relabel, UnlearnConfig
 from vestige.executor import one_thread
 from vestige.random import stream
 from vestige.studies import configure
@@ -52,7 +52,8 @@ def main() -> None:
         recipe = settings.recipe
         reference = METHODS["retrain"](before, forget, retain, modality=image, config=recipe, seed=seed)
         for steps, rate in itertools.product(STEPS, RATES):
-            recipe = Recipe(model=settings.model, train=settings.train, unlearn=UnlearnConfig(steps=steps, lr=rate))
+            unlearn = UnlearnConfig(relabel=Relabel(steps=steps, lr=rate))
+            recipe = Recipe(model=settings.model, train=settings.train, unlearn=unlearn)
             after = METHODS["relabel"](before, forget, retain, modality=image, config=recipe, seed=seed)
             gap = (numbers(after, parts) - numbers(reference, parts)).abs().mean()
             gaps.setdefault((steps, rate), []).append(float(gap))

@@ -51,7 +51,7 @@ TINY = [
     "model.hidden=[24,24]",
     "train.steps=30",
     "recover.steps=20",
-    "unlearn.steps=5",
+    "unlearn.relabel.steps=5",
     "stages=[before,R0,R1,relabel,RF-1+2]",
 ]
 """Settings under which a study takes seconds."""

@@ -59,11 +59,69 @@ class TrainConfig(Settings):
     weight_decay: float = Field(3e-3, ge=0)
 
 
-class UnlearnConfig(Settings):
-    """Settings of the methods that change a trained model instead of training anew."""
+class Steps(Settings):
+    """Full-batch gradient steps from the model before."""
 
-    steps: int = Field(10, ge=1, description="full-batch gradient steps")
+    steps: int = Field(10, ge=1)
+    lr: float = Field(0.01, gt=0)
+
+
+class Relabel(Steps):
     lr: float = Field(0.013, gt=0)
+
+
+class Ascent(Steps):
+    steps: int = Field(5, ge=1)
+    lr: float = Field(1e-3, gt=0)
+
+
+class NegGrad(Steps):
+    alpha: float = Field(0.95, ge=0, le=1, description="weight of the retained samples")
+
+
+class Scrub(Steps):
+    alpha: float = Field(0.5, ge=0, description="weight of staying near the model before on the retained")
+    gamma: float = Field(1.0, ge=0, description="weight of the ordinary loss on the retained")
+    temperature: float = Field(2.0, gt=0)
+    max_steps: int = Field(3, ge=0, description="epochs that also move away on the forgotten")
+
+
+class BadTeacher(Steps):
+    steps: int = Field(30, ge=1)
+    lr: float = Field(0.1, gt=0)
+
+
+class SalUn(Relabel):
+    share: float = Field(0.5, ge=0, lt=1, description="share of the weights that stay exactly as they were")
+
+
+class Sparse(Steps):
+    weight: float = Field(5e-4, ge=0, description="of the L1 norm at the start; falls linearly to 0")
+
+
+class Layers(Steps):
+    k: int = Field(1, ge=1, description="how many of the last layers may change")
+
+
+class Dampening(Settings):
+    alpha: float = Field(10.0, gt=0, description="a weight is dampened where its importance ratio exceeds this")
+    lam: float = Field(1.0, gt=0, description="strength of the dampening")
+
+
+class UnlearnConfig(Settings):
+    """Settings of the methods that start from the model before, one record each (spec chapter 7)."""
+
+    finetune: Steps = Steps()
+    relabel: Relabel = Relabel()
+    ascent: Ascent = Ascent()
+    neggrad: NegGrad = NegGrad()
+    scrub: Scrub = Scrub()
+    bad_teacher: BadTeacher = BadTeacher()
+    salun: SalUn = SalUn()
+    sparse: Sparse = Sparse()
+    cf_k: Layers = Layers()
+    eu_k: Layers = Layers(steps=1000, lr=0.5)
+    ssd: Dampening = Dampening()
 
 
 class RecoverConfig(Settings):

@@ -167,8 +167,7 @@ class Laboratory:
         room, recipe, stage = modality(self.config.modality), self.config.recipe, parse(run.stage)
         samples, split = self.data(run.seed, say)
         everything = samples.take(split.training(run.training))
-        steps = recipe.train.steps if _is_from_scratch(stage) else recipe.unlearn.steps
-        on_step = _paced(say, stage.method or "training", steps)
+        on_step = _paced(say, stage.method or "training", recipe.train.steps if _is_from_scratch(stage) else None)
         removed: tuple[str, ...] = ()
         found: Mapping[str, tuple[str, ...]] = {}
         if stage == Stage():
@@ -219,7 +218,7 @@ def _clock(start: float) -> dict[str, Any]:
     }
 
 
-def _paced(say: Say, what: str, steps: int, every: float = 10.0) -> Callable[[int, float], None]:
+def _paced(say: Say, what: str, steps: int | None, every: float = 10.0) -> Callable[[int, float], None]:
     """An on_step that speaks at most every few seconds."""
     last = time.time()
 
@@ -227,6 +226,7 @@ def _paced(say: Say, what: str, steps: int, every: float = 10.0) -> Callable[[in
         nonlocal last
         if time.time() - last >= every:
             last = time.time()
-            say(f"{what}: step {step + 1} of {steps}, objective {value:.4f}")
+            of = f" of {steps}" if steps else ""
+            say(f"{what}: step {step + 1}{of}, objective {value:.4f}")
 
     return on_step

@@ -1,22 +1,27 @@
 """Unlearning methods: functions with one signature, found through METHODS.
 
-To add one: write the function, give it a line in METHODS and a card in docs/methods.md; the contract
-test picks it up.
+Most are compositions: an objective to minimise from the model before, and at times a mask of the weights
+that may move, or another start. To add one: write its parts, give it a line in METHODS and a card in
+docs/methods.md; the contract test picks it up.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from vestige.config import Recipe
+from vestige.config import Dampening, Recipe, Steps
 from vestige.modality import Modality
 from vestige.random import stream
 from vestige.train import OnStep, descend, train
-from vestige.types import Samples
-from vestige.unlearn.losses import ordinary, wrong_labels
+from vestige.types import InputError, Samples
+from vestige.unlearn.losses import divergence, wrong_labels
 
 
 class Method(Protocol):
@@ -39,6 +44,72 @@ class Method(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Task:
+    """What a method has to work with. before: the trained model, frozen."""
+
+    before: nn.Module
+    forget: Samples
+    retain: Samples
+    modality: Modality
+    config: Recipe
+    seed: int
+
+    def mean(self, model: nn.Module, samples: Samples) -> Tensor:
+        """The mean training loss of the samples, in nats."""
+        return self.modality.losses(model, samples).mean()
+
+    def logits(self, model: nn.Module, samples: Samples) -> Tensor:
+        """The logits of a teacher: no gradient flows into it."""
+        with torch.no_grad():
+            return self.modality.logits(model, samples)
+
+    def fresh(self) -> nn.Module:
+        """The untrained network that the model before started from (its mean taken from what is retained)."""
+        return self.modality.build(self.config.model, self.retain, generator=stream(self.seed, "train"))
+
+
+Objective = Callable[[nn.Module, int], Tensor]
+"""objective(model, step) → what the step lowers."""
+
+
+def minimise(
+    objective: Callable[[Task], Objective],
+    settings: Callable[[Recipe], Steps],
+    *,
+    mask: Callable[[Task], Mapping[str, Tensor]] | None = None,
+    start: Callable[[Task], nn.Module] = lambda task: copy.deepcopy(task.before),
+) -> Method:
+    """The method that takes gradient steps on an objective, with the weight decay of training.
+
+    settings: where its steps and rate stand in the recipe. mask: the weights that may move.
+    start: the weights to start from, by default those of the model before.
+    """
+
+    def method(
+        model: nn.Module,
+        forget: Samples,
+        retain: Samples,
+        *,
+        modality: Modality,
+        config: Recipe,
+        seed: int,
+        on_step: OnStep | None = None,
+    ) -> nn.Module:
+        task = Task(copy.deepcopy(model).eval(), forget, retain, modality, config, seed)
+        return descend(
+            start(task).requires_grad_(),
+            objective(task),
+            steps=settings(config).steps,
+            lr=settings(config).lr,
+            weight_decay=config.train.weight_decay,
+            mask=mask(task) if mask else None,
+            on_step=on_step,
+        )
+
+    return method
+
+
 def retrain(
     model: nn.Module,
     forget: Samples,
@@ -54,7 +125,109 @@ def retrain(
     return train(fresh, retain, modality=modality, config=config.train, on_step=on_step)
 
 
-def relabel(
+def fine_tuned(task: Task) -> Objective:
+    """The ordinary loss of the retained."""
+    return lambda now, _: task.mean(now, task.retain)
+
+
+def relabelled(task: Task) -> Objective:
+    """Random wrong labels for what must be forgotten, the right ones for the rest (Golatkar et al. 2020)."""
+    wrong = wrong_labels(task.forget, stream(task.seed, "unlearn"))
+    return lambda now, _: task.mean(now, wrong) + task.mean(now, task.retain)
+
+
+def ascended(task: Task) -> Objective:
+    """Minus the ordinary loss of what must be forgotten."""
+    return lambda now, _: -task.mean(now, task.forget)
+
+
+def torn(task: Task) -> Objective:
+    """α CE(retain) − (1−α) CE(forget): NegGrad+ (Kurmanji et al. 2023)."""
+    alpha = task.config.unlearn.neggrad.alpha
+    return lambda now, _: alpha * task.mean(now, task.retain) - (1 - alpha) * task.mean(now, task.forget)
+
+
+def scrubbed(task: Task) -> Objective:
+    """Away from the model before on the forgotten, first; near it on the retained: SCRUB (Kurmanji et al. 2023).
+
+    The first 2·max_steps steps alternate between max KL on forget and min α KL + γ CE on retain, the rest
+    are of the second kind.
+    """
+    settings = task.config.unlearn.scrub
+    on_forget, on_retain = (task.logits(task.before, part) for part in (task.forget, task.retain))
+
+    def objective(now: nn.Module, step: int) -> Tensor:
+        if step < 2 * settings.max_steps and step % 2 == 0:
+            return -divergence(on_forget, task.modality.logits(now, task.forget), settings.temperature).mean()
+        near = divergence(on_retain, task.modality.logits(now, task.retain), settings.temperature).mean()
+        return settings.alpha * near + settings.gamma * task.mean(now, task.retain)
+
+    return objective
+
+
+def badly_taught(task: Task) -> Objective:
+    """Like an untrained network on the forgotten, like the model before on the retained (Chundawat et al. 2023)."""
+    bad = task.logits(task.fresh(), task.forget)
+    good = task.logits(task.before, task.retain)
+
+    def objective(now: nn.Module, _: int) -> Tensor:
+        on_forget = divergence(bad, task.modality.logits(now, task.forget)).mean()
+        return on_forget + divergence(good, task.modality.logits(now, task.retain)).mean()
+
+    return objective
+
+
+def sparse(task: Task) -> Objective:
+    """The ordinary loss of the retained and a falling L1 penalty: L1-sparse (Jia et al. 2023)."""
+    settings = task.config.unlearn.sparse
+
+    def objective(now: nn.Module, step: int) -> Tensor:
+        size = torch.stack([weight.abs().sum() for weight in now.parameters()]).sum()
+        return task.mean(now, task.retain) + settings.weight * (1 - step / settings.steps) * size
+
+    return objective
+
+
+def salient(task: Task) -> dict[str, Tensor]:
+    """1 for the weights with the largest |∇CE(forget)| at the model before (Fan et al. 2024).
+
+    `share` of all weights, those with the smallest absolute gradients, are 0.
+    """
+    gradients = {name: part.abs() for name, part in _gradient(task, task.before, task.forget).items()}
+    everything = torch.cat([part.flatten() for part in gradients.values()])
+    count = int(task.config.unlearn.salun.share * len(everything))
+    bar = everything.sort().values[count]
+    return {name: (part >= bar).to(part.dtype) for name, part in gradients.items()}
+
+
+def last_layers(settings: Callable[[Recipe], int]) -> Callable[[Task], dict[str, Tensor]]:
+    """1 for the weights of the last k layers: the last k modules that own weights, inside blocks too."""
+
+    def mask(task: Task) -> dict[str, Tensor]:
+        layers = _layers(task.before)
+        k = settings(task.config)
+        if k > len(layers):
+            raise InputError(f"the last {k} layers were asked for, the model has {len(layers)}; lower k")
+        moving = set(chain.from_iterable(layers[-k:]))
+        named = task.before.named_parameters()
+        return {name: torch.full_like(weight, float(name in moving)) for name, weight in named}
+
+    return mask
+
+
+def restarted(task: Task) -> nn.Module:
+    """The model before with its last k layers as they were before training: EU-k (Goel et al. 2022)."""
+    moving = chain.from_iterable(_layers(task.before)[-task.config.unlearn.eu_k.k :])
+    fresh = dict(task.fresh().named_parameters())
+    model = copy.deepcopy(task.before)
+    weights = dict(model.named_parameters())
+    with torch.no_grad():
+        for name in moving:
+            weights[name].copy_(fresh[name])
+    return model
+
+
+def dampened(
     model: nn.Module,
     forget: Samples,
     retain: Samples,
@@ -64,23 +237,78 @@ def relabel(
     seed: int,
     on_step: OnStep | None = None,
 ) -> nn.Module:
-    """Fine-tune on random wrong labels for what must be forgotten, and on the right ones for the rest.
+    """Shrink the weights that matter much more to the forgotten than to all: SSD (Foster et al. 2024).
 
-    Minimises mean CE(forget, y′) + mean CE(retain, y), y′ ≠ y fixed by the seed (spec, chapter 7).
+    Where I_f > α I_D: θ ← θ·min(λ I_D / I_f, 1), I the mean squared gradient of the samples' losses.
+    One step; its value is the share of the weights that were dampened.
     """
-    wrong = wrong_labels(forget, stream(seed, "unlearn"))
-    return descend(
-        copy.deepcopy(model),
-        lambda now: ordinary(now, wrong, modality).mean() + ordinary(now, retain, modality).mean(),
-        steps=config.unlearn.steps,
-        lr=config.unlearn.lr,
-        weight_decay=config.train.weight_decay,
-        on_step=on_step,
-    )
+    settings: Dampening = config.unlearn.ssd
+    after = copy.deepcopy(model).eval().requires_grad_()
+    of_forget = importance(after, forget, modality)
+    of_retain = importance(after, retain, modality)
+    share = len(forget) / (len(forget) + len(retain))
+    dampened_weights = all_weights = 0
+    with torch.no_grad():
+        for name, weight in after.named_parameters():
+            whole = share * of_forget[name] + (1 - share) * of_retain[name]
+            factor = (settings.lam * whole / of_forget[name].clamp_min(1e-30)).clamp_max(1)
+            chosen = of_forget[name] > settings.alpha * whole
+            weight.mul_(torch.where(chosen, factor, torch.ones_like(factor)))
+            dampened_weights += int(chosen.sum())
+            all_weights += weight.numel()
+    if on_step is not None:
+        on_step(0, dampened_weights / all_weights)
+    return after
 
 
-METHODS: dict[str, Method] = {"retrain": retrain, "relabel": relabel}
+def importance(model: nn.Module, samples: Samples, modality: Modality) -> dict[str, Tensor]:
+    """The mean over samples of each weight's squared gradient: the diagonal of the empirical Fisher matrix."""
+    weights = dict(model.named_parameters())
+    total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    for name in samples.ids:
+        loss = modality.losses(model, samples.take([name])).sum()
+        for key, part in zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True):
+            total[key] += part**2 / len(samples)
+    return total
+
+
+METHODS: dict[str, Method] = {
+    "retrain": retrain,
+    "finetune": minimise(fine_tuned, lambda recipe: recipe.unlearn.finetune),
+    "relabel": minimise(relabelled, lambda recipe: recipe.unlearn.relabel),
+    "GA": minimise(ascended, lambda recipe: recipe.unlearn.ascent),
+    "NegGrad+": minimise(torn, lambda recipe: recipe.unlearn.neggrad),
+    "SCRUB": minimise(scrubbed, lambda recipe: recipe.unlearn.scrub),
+    "BadTeacher": minimise(badly_taught, lambda recipe: recipe.unlearn.bad_teacher),
+    "SalUn": minimise(relabelled, lambda recipe: recipe.unlearn.salun, mask=salient),
+    "L1-sparse": minimise(sparse, lambda recipe: recipe.unlearn.sparse),
+    "CF-k": minimise(
+        fine_tuned, lambda recipe: recipe.unlearn.cf_k, mask=last_layers(lambda recipe: recipe.unlearn.cf_k.k)
+    ),
+    "EU-k": minimise(
+        fine_tuned,
+        lambda recipe: recipe.unlearn.eu_k,
+        mask=last_layers(lambda recipe: recipe.unlearn.eu_k.k),
+        start=restarted,
+    ),
+    "SSD": dampened,
+}
 """Name, as in the papers, → method."""
 
 FROM_SCRATCH = frozenset({"retrain"})
 """Methods that do not look at the model before."""
+
+
+def _gradient(task: Task, model: nn.Module, samples: Samples) -> dict[str, Tensor]:
+    weights = dict(model.named_parameters())
+    parts = torch.autograd.grad(task.mean(model, samples), list(weights.values()))
+    return dict(zip(weights, parts, strict=True))
+
+
+def _layers(model: nn.Module) -> list[list[str]]:
+    """The parameter names of each module that owns some, in order."""
+    owned = [
+        [f"{path}.{name}" if path else name for name, _ in module.named_parameters(recurse=False)]
+        for path, module in model.named_modules()
+    ]
+    return [names for names in owned if names]
