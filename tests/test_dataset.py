@@ -59,6 +59,18 @@ def test_building_is_deterministic_and_seeds_differ(pool):
     assert split_a.target != split_c.target or split_a.other != split_c.other
 
 
+def test_near_samples_are_kept_others_nearest_first(pool):
+    from vestige.similar import ssim
+
+    samples, split = entail(pool)
+    for target in split.target:
+        near = split.near[target]
+        assert len(near) == 5
+        assert set(near) <= set(split.other)
+        scores = ssim(samples.take([target]).x.expand(5, -1, -1, -1), samples.take(near).x)
+        assert scores.tolist() == sorted(scores.tolist(), reverse=True)
+
+
 def test_held_out_copies_are_none_of_the_training_copies(pool):
     samples, split = entail(pool)
     for target in split.target:

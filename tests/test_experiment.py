@@ -41,7 +41,7 @@ def test_names_of_stages(name, stage):
     assert parse(name) == experiment.check(name) == stage
 
 
-@pytest.mark.parametrize("name", ["R2", "RF-1+", "RF-1+x", "SCRUB", "", "before-1+3", "RF-tau7"])
+@pytest.mark.parametrize("name", ["R2", "RF-1+", "RF-1+x", "SCRUBB", "", "before-1+3", "RF-tau7"])
 def test_unknown_stages(name):
     with pytest.raises(InputError, match="unknown stage"):
         experiment.check(name)
@@ -56,18 +56,19 @@ def test_quickstart_is_nine_conditions():
     assert len(runs) == 9
 
 
-def test_contrast_is_paired_by_target():
+def test_contrast_is_paired_by_sample():
     runs = {
-        Run(0, "with", "before"): {"a": 0.9, "b": 0.8},
-        Run(0, "with", "R0"): {"b": 0.7, "a": 0.6},
-        Run(1, "with", "before"): {"c": 0.5},
+        Run(0, "with", "before"): {"target": {"a": 0.9, "b": 0.8}},
+        Run(0, "with", "R0"): {"target": {"b": 0.7, "a": 0.6}},
+        Run(1, "with", "before"): {"target": {"c": 0.5}},
     }
-    one = contrast(runs, "with", "before", "R0")
-    assert (round(one.value, 6), one.n) == (0.2, 2)
-    runs[Run(1, "with", "R0")] = {"c": 0.5}
-    two = contrast(runs, "with", "before", "R0")
-    assert (round(two.value, 6), two.n) == (0.1, 3), "seeds count alike: (0.2 + 0) / 2"
-    assert contrast(runs, "without", "before", "R0") is None
+    one, seeds = contrast(runs, "target", "with", "before", "R0")
+    assert (round(one.value, 6), one.n, seeds) == (0.2, 2, 1)
+    runs[Run(1, "with", "R0")] = {"target": {"c": 0.5}}
+    two, seeds = contrast(runs, "target", "with", "before", "R0")
+    assert (round(two.value, 6), two.n, seeds) == (0.1, 3, 2), "seeds count alike: (0.2 + 0) / 2"
+    assert contrast(runs, "target", "without", "before", "R0") is None
+    assert contrast(runs, "similar", "with", "before", "R0") is None
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def make_folder(root: Path, done: tuple[str, ...], shape: tuple[int, int, int] =
     shelf = store.open_folder(root, config, "0.1.0", "feed")
     ids = [EVIL, "copy/0", "copy/1", *NEVER]
     split = {"target": [EVIL], "similar": {EVIL: ["copy/0", "copy/1"]}, "held_out": {EVIL: []},
-             "other": [], "refill": [], "never_seen": NEVER, "test": []}  # fmt: skip
+             "other": [], "near": {EVIL: []}, "refill": [], "never_seen": NEVER, "test": []}  # fmt: skip
     rows, models = [], {}
     for seed in (0, 1):
         arrays = {"x": rng.random((len(ids), *shape), np.float32), "y": np.zeros(len(ids), np.int64)}

@@ -59,6 +59,7 @@ def case():
         target=("t0", "t1"),
         similar={"t0": ("s0",), "t1": ("s1",)},
         other=("o0", "o1"),
+        near={"t0": ("o0",), "t1": ("o0", "o1")},
         refill=("r0", "r1"),
         held_out={"t0": ("h0",), "t1": ("h1",)},
         never_seen=("n0", "n1", "m0", "m1"),
@@ -85,6 +86,7 @@ def test_groups_by_hand(case):
     assert case["target", "ncc"].value == pytest.approx(0.8)
     assert case["similar", "ncc"].value == pytest.approx(0.7)
     assert case["other", "ncc"].value == pytest.approx(0.45)
+    assert case["near", "ncc"].n == 2, "a neighbour of two targets counts once"
     assert case["never_seen", "ncc"].n == 4
     assert case["member", "ncc"].value == pytest.approx(0.5)
 

@@ -13,15 +13,18 @@ from vestige.dataset import split_of
 from vestige.experiment import Laboratory
 from vestige.types import Run, Scores
 
+Recalls = Mapping[str, Mapping[str, float]]
+"""Group → sample → NCC, of one run."""
 
-def collect(laboratory: Laboratory, runs: Iterable[Run]) -> tuple[list[dict[str, Any]], dict[Run, dict[str, float]]]:
-    """The tidy table of all finished runs, and the NCC of each target in each run.
+
+def collect(laboratory: Laboratory, runs: Iterable[Run]) -> tuple[list[dict[str, Any]], dict[Run, Recalls]]:
+    """The tidy table of all finished runs, and the NCC of each sample of each group in each run.
 
     One row per training arm × stage × group × metric. Several seeds: the mean of the replicates' values
     with a t interval over them. One seed: that replicate's own interval, over its samples.
     """
     cells: dict[tuple[str, str, str, str], list[verify.Measure]] = {}
-    targets: dict[Run, dict[str, float]] = {}
+    recalls: dict[Run, Recalls] = {}
     for run in runs:
         if not laboratory.is_done(run):
             continue
@@ -32,35 +35,38 @@ def collect(laboratory: Laboratory, runs: Iterable[Run]) -> tuple[list[dict[str,
         entry = laboratory.store.load("scores", laboratory.scores_name(run))
         evidence = {name: array for name, array in entry.arrays.items() if name != "value"}
         scores = Scores(tuple(entry.facts["ids"]), entry.arrays["value"], evidence, entry.facts["facts"])
-        targets[run] = dict(zip(split.target, scores.of(split.target, "ncc").tolist(), strict=True))
+        recalls[run] = {
+            group: dict(zip(ids, scores.of(ids, "ncc").tolist(), strict=True))
+            for group, ids in verify.groups(split, run.training).items()
+        }
         for found in verify.measure(scores, split, run.training, labels, model):
             cells.setdefault((run.training, run.stage, found.group, found.metric), []).append(found)
-    for run, value in _residuals(targets).items():
-        found = verify.Measure("target", "residual", value, None, None, len(targets[run]))
+    for run, value in _residuals(recalls).items():
+        found = verify.Measure("target", "residual", value, None, None, len(recalls[run]["target"]))
         cells.setdefault((run.training, run.stage, "target", "residual"), []).append(found)
     rows = [_row(*key, measures) for key, measures in cells.items()]
     order = {name: position for position, name in enumerate(laboratory.config.stages)}
     rows.sort(key=lambda row: (row["training"] != "without", order.get(row["stage"], len(order)), row["stage"]))
-    return rows, targets
+    return rows, recalls
 
 
 def contrast(
-    targets: Mapping[Run, Mapping[str, float]], training: str, first: str, second: str
-) -> verify.Measure | None:
-    """How much larger the targets' NCC is at the first stage than at the second, paired by target.
+    recalls: Mapping[Run, Recalls], group: str, training: str, first: str, second: str
+) -> tuple[verify.Measure, int] | None:
+    """How much larger a group's NCC is at the first stage than at the second, paired by sample, and the seeds.
 
-    Several seeds: a t interval over the replicates' means; one seed: over its targets. None without data.
+    Several seeds: a t interval over the replicates' means; one seed: over its samples. None without data.
     """
     per_seed: list[list[float]] = []
-    for run, values in targets.items():
+    for run, groups in recalls.items():
         other = Run(run.seed, training, second)
-        if run == Run(run.seed, training, first) and other in targets:
-            per_seed.append([values[name] - targets[other][name] for name in values])
+        if run == Run(run.seed, training, first) and other in recalls and group in groups:
+            per_seed.append([value - recalls[other][group][name] for name, value in groups[group].items()])
     if not per_seed:
         return None
     units = [float(np.mean(values)) for values in per_seed] if len(per_seed) > 1 else per_seed[0]
     n = sum(len(values) for values in per_seed)
-    return verify.Measure("target", f"ncc {first} − {second}", *verify.mean_interval(units), n)
+    return verify.Measure(group, f"ncc {first} − {second}", *verify.mean_interval(units), n), len(per_seed)
 
 
 def _row(training: str, stage: str, group: str, metric: str, measures: list[verify.Measure]) -> dict[str, Any]:
@@ -83,15 +89,15 @@ def _row(training: str, stage: str, group: str, metric: str, measures: list[veri
     }
 
 
-def _residuals(targets: Mapping[Run, Mapping[str, float]]) -> dict[Run, float]:
+def _residuals(recalls: Mapping[Run, Recalls]) -> dict[Run, float]:
     """Residual recall of the targets per run, where both its references are there and apart."""
+    means = {run: float(np.mean(list(groups["target"].values()))) for run, groups in recalls.items()}
     found = {}
-    for run, values in targets.items():
-        before = targets.get(Run(run.seed, run.training, "before"))
-        reference = targets.get(Run(run.seed, run.training, "R1" if run.training == "with" else "R0"))
-        if before and reference:
-            after, start, end = (float(np.mean(list(part.values()))) for part in (values, before, reference))
-            value = verify.residual(after, start, end)
+    for run, after in means.items():
+        before = means.get(Run(run.seed, run.training, "before"))
+        reference = means.get(Run(run.seed, run.training, "R1" if run.training == "with" else "R0"))
+        if before is not None and reference is not None:
+            value = verify.residual(after, before, reference)
             if value is not None:
                 found[run] = value
     return found

@@ -29,6 +29,7 @@ class DataConfig(Settings):
     targets: int = Field(3, ge=1, description="samples to forget, each of another class")
     similar: int = Field(5, ge=0, description="constructed similar samples per target")
     held_out: int = Field(5, ge=0, description="similar samples per target that are never trained on")
+    near: int = Field(5, ge=0, description="innocent neighbours per target, where collateral damage shows first")
     never_seen: int = Field(300, ge=1, description="unrelated samples never trained on: the null")
     test: int = Field(1000, ge=1, description="samples for test accuracy")
     transform: Literal["mask", "noise"] = Field("mask", description="how a similar sample is made")

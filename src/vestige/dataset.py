@@ -52,6 +52,8 @@ def entail(config: DataConfig, samples: Samples, *, modality: Modality, seed: in
     """
     import torch
 
+    from vestige import similar
+
     check(config, samples)
     draw = stream(seed, "data")
     chosen = set(torch.randperm(samples.classes, generator=draw)[: config.targets].tolist())
@@ -80,6 +82,7 @@ def entail(config: DataConfig, samples: Samples, *, modality: Modality, seed: in
         target=targets.ids,
         similar={name: ids[: config.similar] for name, ids in ids_of.items()},
         other=tuple(roles["other"]),
+        near=similar.top_k(targets, base.take(roles["other"]), min(config.near, len(roles["other"]))),
         refill=tuple(roles["refill"]),
         held_out={name: ids[config.similar :] for name, ids in ids_of.items()},
         never_seen=tuple(roles["never_seen"]),
@@ -104,6 +107,7 @@ def to_entry(samples: Samples, split: Split, config: DataConfig, seed: int, sour
             "target": list(split.target),
             "similar": {name: list(ids) for name, ids in split.similar.items()},
             "held_out": {name: list(ids) for name, ids in split.held_out.items()},
+            "near": {name: list(ids) for name, ids in split.near.items()},
             **{role: list(getattr(split, role)) for role in ("other", "refill", "never_seen", "test")},
         },
         "made_by": {
@@ -143,6 +147,7 @@ def split_of(parts: dict[str, Any]) -> Split:
         target=flat("target"),
         similar=families("similar"),
         other=flat("other"),
+        near=families("near"),
         refill=flat("refill"),
         held_out=families("held_out"),
         never_seen=flat("never_seen"),
@@ -190,6 +195,7 @@ A similarity-entailed data set drawn from `{config.source}` (SHA-256 {source}) w
 | similar ({made}) | {len(split.all_similar())} | *with* |
 | refill (unrelated, same classes) | {len(split.refill)} | *without* |
 | other | {len(split.other)} | both arms |
+| of these, near the targets by SSIM | {len(split.all_near())} | both arms |
 | held-out similar | {len(split.all_held_out())} | never |
 | never seen | {len(split.never_seen)} | never |
 | test | {len(split.test)} | never |

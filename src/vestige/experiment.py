@@ -186,7 +186,8 @@ class Laboratory:
             before = self.model(Run(run.seed, run.training, "before"), say)
             model = method(before, forget, retain, modality=room, config=recipe, seed=run.seed, on_step=on_step)
         trained_on = everything.without(removed)
-        parts = {"train": trained_on, "forget": samples.take(split.target), "test": samples.take(split.test)}
+        asked = {"forget": split.target, "near": split.all_near(), "test": split.test}
+        parts = {"train": trained_on} | {name: samples.take(ids) for name, ids in asked.items() if ids}
         facts = {
             **_whose(run),
             "data": self.data_name(run.seed),

@@ -19,7 +19,7 @@ from vestige.types import InputError, Run
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement about the targets' NCC at two stages, with the bar that was set before any result.
+    """A statement about a group's NCC at two stages, with the bar that was set before any result.
 
     It holds if mean(first − second) is at least, or at most, the bar.
     """
@@ -32,9 +32,12 @@ class Claim:
     bar: float
     yes: str
     no: str
+    group: str = "target"
 
 
-CLAIMS = (
+GROUPS = {"target": "targets", "similar": "similar samples", "near": "near samples", "other": "other samples"}
+
+TARGET_CLAIMS = (
     Claim(
         "retraining-forgets-alone", "without", "before", "R0", "at least", 0.10,
         "Without similar samples, retraining without the target loses it",
@@ -92,10 +95,10 @@ TARGET_PRESETS: dict[str, dict[str, Any]] = {
 }
 STUDIES: dict[str, Study] = {
     "quickstart": Study(
-        "Do near-copies keep a forgotten image alive?", {"small": {"seeds": 1}}, CLAIMS
+        "Do near-copies keep a forgotten image alive?", {"small": {"seeds": 1}}, TARGET_CLAIMS
     ),
     "image-target": Study(
-        "Do similar samples spoil the unlearning of the target? (E2)", TARGET_PRESETS, CLAIMS
+        "Do similar samples spoil the unlearning of the target? (E2)", TARGET_PRESETS, TARGET_CLAIMS
     ),
 }  # fmt: skip
 
@@ -214,14 +217,14 @@ def carry_out(
 def result(laboratory: experiment.Laboratory, runs: tuple[Run, ...], *, complete: bool) -> dict[str, Any]:
     """The record of result.json: the tidy table, the verdicts, and what made them."""
     settings = laboratory.config
-    rows, targets = collect.collect(laboratory, runs)
+    rows, recalls = collect.collect(laboratory, runs)
     return {
         "schema_version": store.SCHEMA_VERSION,
         "study": settings.study,
         "comparable": complete,
         "rows": rows,
         "metrics": verify.METRICS,
-        "verdicts": [judge(claim, targets) for claim in STUDIES[settings.study].claims],
+        "verdicts": [judge(claim, recalls) for claim in STUDIES[settings.study].claims],
         "provenance": {
             **provenance.reproducible(settings, laboratory.source, command(settings)),
             "data": {str(seed): laboratory.data_name(seed) for seed in dict.fromkeys(run.seed for run in runs)},
@@ -230,25 +233,24 @@ def result(laboratory: experiment.Laboratory, runs: tuple[Run, ...], *, complete
     }
 
 
-def judge(claim: Claim, targets: Mapping[Run, Mapping[str, float]]) -> dict[str, Any]:
+def judge(claim: Claim, recalls: Mapping[Run, collect.Recalls]) -> dict[str, Any]:
     """Whether a claim holds: on the mean, and with the whole interval. None where it was not measured."""
-    found = collect.contrast(targets, claim.training, claim.first, claim.second)
+    contrast = collect.contrast(recalls, claim.group, claim.training, claim.first, claim.second)
     record: dict[str, Any] = {
         "name": claim.name,
         "claim": claim.yes,
         "training": claim.training,
-        "quantity": f"NCC of targets, {claim.first} − {claim.second}",
+        "quantity": f"NCC of {GROUPS[claim.group]}, {claim.first} − {claim.second}",
         "rule": f"{claim.rule} {claim.bar:.2f}",
     }
-    if found is None:
+    if contrast is None:
         missing = f"not computed because the stages {claim.first} and {claim.second} were not both run"
         return {**record, "holds": None, "clear": None, "mean": None, "low": None, "high": None, "n": 0,
                 "seeds": 0, "sentence": missing}  # fmt: skip
+    found, seeds = contrast
     sign = 1 if claim.rule == "at least" else -1
     edge = found.low if sign == 1 else found.high
     holds = sign * found.value >= sign * claim.bar
-    both = [{run.seed for run in targets if (run.training, run.stage) == (claim.training, stage)}
-            for stage in (claim.first, claim.second)]  # fmt: skip
     return {
         **record,
         "holds": holds,
@@ -257,7 +259,7 @@ def judge(claim: Claim, targets: Mapping[Run, Mapping[str, float]]) -> dict[str,
         "low": found.low,
         "high": found.high,
         "n": found.n,
-        "seeds": len(both[0] & both[1]),
+        "seeds": seeds,
         "sentence": claim.yes if holds else claim.no,
     }
 

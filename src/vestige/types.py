@@ -79,7 +79,8 @@ class Split:
     """Who plays which part in a similarity-entailed data set. All fields hold sample ids.
 
     target: must be forgotten. similar: target → its similar samples in training.
-    other: every other training sample of both arms. refill: others that take the place of the
+    other: every other training sample of both arms. near: target → those of other that look most like it
+    and are not to be forgotten. refill: others that take the place of the
     similar samples in the *without* arm. held_out: target → similar samples never trained on.
     never_seen: unrelated samples never trained on, the null. test: for accuracy only.
     """
@@ -87,6 +88,7 @@ class Split:
     target: tuple[str, ...]
     similar: Mapping[str, tuple[str, ...]]
     other: tuple[str, ...]
+    near: Mapping[str, tuple[str, ...]]
     refill: tuple[str, ...]
     held_out: Mapping[str, tuple[str, ...]]
     never_seen: tuple[str, ...]
@@ -95,6 +97,10 @@ class Split:
     def all_similar(self) -> tuple[str, ...]:
         """The similar samples of every target, in the targets' order."""
         return tuple(name for target in self.target for name in self.similar[target])
+
+    def all_near(self) -> tuple[str, ...]:
+        """The near samples of all targets, each once."""
+        return tuple(dict.fromkeys(name for target in self.target for name in self.near[target]))
 
     def all_held_out(self) -> tuple[str, ...]:
         """The held-out similar samples of every target, in the targets' order."""

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from vestige.modality import Modality
 
 BOUNDS = {"ncc": (-1.0, 1.0), "ssim": (-1.0, 1.0), "auc": (0.0, 1.0), "tpr_at_1pct_fpr": (0.0, 1.0)}
-BOUNDS |= {f"{part}_accuracy": (0.0, 1.0) for part in ("train", "forget", "test")} | {"constructed_copies": (0.0, 1.0)}
+BOUNDS |= {f"{part}_accuracy": (0.0, 1.0) for part in ("train", "forget", "near", "test")} | {
+    "constructed_copies": (0.0, 1.0)
+}
 """Metrics that cannot leave a range."""
 
 METRICS: dict[str, dict[str, str]] = {
@@ -31,6 +33,7 @@ METRICS: dict[str, dict[str, str]] = {
     "residual": {"unit": "1 = before, 0 = R1", "better": "0", "what": "NCC of the targets between R1 and before"},
     "train_accuracy": {"unit": "0…1", "better": "reference", "what": "accuracy on what the model trained on"},
     "forget_accuracy": {"unit": "0…1", "better": "reference", "what": "accuracy on the targets"},
+    "near_accuracy": {"unit": "0…1", "better": "reference", "what": "accuracy on the targets' innocent neighbours"},
     "test_accuracy": {"unit": "0…1", "better": "higher", "what": "accuracy on unseen samples"},
     "unexplained": {"unit": "share of ‖θ‖²", "better": "lower", "what": "what the reconstruction leaves unexplained"},
     "removed": {"unit": "samples", "better": "reference", "what": "training samples taken out, targets included"},
@@ -133,6 +136,20 @@ def asked(split: Split, training: str) -> tuple[str, ...]:
     return split.training(training) + split.all_held_out() + split.never_seen
 
 
+def groups(split: Split, training: str) -> dict[str, tuple[str, ...]]:
+    """Group → its ids, of one training arm; groups that the arm does not have are left out."""
+    original = split.training(training)
+    named = {
+        "target": split.target,
+        "similar": split.all_similar() if training == "with" else (),
+        "near": split.all_near(),
+        "other": tuple(name for name in original if name not in {*split.target, *split.all_similar()}),
+        "held_out": split.all_held_out(),
+        "never_seen": split.never_seen,
+    }
+    return {group: ids for group, ids in named.items() if ids}
+
+
 def measure(
     scores: Scores, split: Split, training: str, labels: Mapping[str, int], model: Mapping[str, Any]
 ) -> list[Measure]:
@@ -141,20 +158,10 @@ def measure(
     scores: recall of the ids of `asked`. labels: class of each of them. model: the facts kept with the
     model: `trained_on` (ids), `removed`, `widened` (target → ids) and `accuracy`.
     """
-    original = split.training(training)
-    groups: dict[str, Sequence[str]] = {
-        "target": split.target,
-        "similar": split.all_similar() if training == "with" else (),
-        "other": [name for name in original if name not in {*split.target, *split.all_similar()}],
-        "held_out": split.all_held_out(),
-        "never_seen": split.never_seen,
-        "member": model["trained_on"],
-    }
     found = []
-    for group, ids in groups.items():
-        if len(ids):
-            for metric in ("ncc", "ssim"):
-                found.append(Measure(group, metric, *mean_interval(scores.of(ids, metric), BOUNDS[metric]), len(ids)))
+    for group, ids in {**groups(split, training), "member": model["trained_on"]}.items():
+        for metric in ("ncc", "ssim"):
+            found.append(Measure(group, metric, *mean_interval(scores.of(ids, metric), BOUNDS[metric]), len(ids)))
 
     def ncc(ids: Iterable[str]) -> np.ndarray:
         return scores.of(ids, "ncc")
