@@ -77,7 +77,7 @@ def quickstart(
 
 @app.command()
 def study(
-    name: Annotated[str, typer.Argument(help="quickstart or image-target.")],
+    name: Annotated[str, typer.Argument(help="quickstart, image-target, image-similar or image-enhanced.")],
     preset: Annotated[str | None, typer.Option("--preset", help="small, or paper for the paper's size.")] = None,
     data: Data = None,
     seeds: Seeds = None,

@@ -76,6 +76,52 @@ TARGET_CLAIMS = (
 )  # fmt: skip
 
 
+SIMILAR_CLAIMS = (
+    Claim(
+        "similar-samples-stay", "with", "before", "R0", "at most", 0.10,
+        "Retraining without the target leaves its similar samples as recoverable as before",
+        "Retraining without the target takes some of its similar samples with it",
+        group="similar",
+    ),
+    Claim(
+        "relabelling-leaves-similar", "with", "before", "relabel", "at most", 0.10,
+        "Relabelling the target leaves its similar samples as recoverable as before",
+        "Relabelling the target makes its similar samples less recoverable; compare the kept others",
+        group="similar",
+    ),
+    Claim(
+        "others-stay", "with", "before", "R0", "at most", 0.05,
+        "Kept samples are as recoverable after retraining as before",
+        "Kept samples are less recoverable after retraining",
+        group="other",
+    ),
+)  # fmt: skip
+
+ENHANCED_CLAIMS = (
+    Claim(
+        "three-help", "with", "R0", "RF-1+3", "at least", 0.0,
+        "Forgetting the 3 most similar samples as well removes part of the target",
+        "Forgetting the 3 most similar samples as well does not help",
+    ),
+    Claim(
+        "five-help-more", "with", "RF-1+3", "RF-1+5", "at least", 0.10,
+        "Forgetting the 5 most similar removes much more of it than forgetting 3",
+        "Forgetting the 5 most similar removes hardly more of it than forgetting 3",
+    ),
+    Claim(
+        "five-reach-the-reference", "with", "RF-1+5", "R1", "at most", 0.05,
+        "Forgetting the 5 most similar leaves no more of it than R1 does",
+        "Forgetting the 5 most similar leaves more of it than R1 does",
+    ),
+    Claim(
+        "ten-harm-the-near", "with", "RF-1+5", "RF-1+10", "at least", 0.10,
+        "Forgetting 10 takes the target's innocent neighbours as well",
+        "Forgetting 10 leaves the target's innocent neighbours alone",
+        group="near",
+    ),
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Study:
     """A named experiment: what it asks, its presets over the default configuration, its claims."""
@@ -85,7 +131,7 @@ class Study:
     claims: tuple[Claim, ...]
 
 
-TARGET_PRESETS: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
     "paper": {
         "seeds": 1,
@@ -93,12 +139,27 @@ TARGET_PRESETS: dict[str, dict[str, Any]] = {
         "model": {"hidden": [1000, 1000]},
     },
 }
+SIMILAR_GRID = {"training": ["with"], "stages": ["before", "R0", "relabel"]}
+ENHANCED_GRID = {
+    "training": ["with"],
+    "stages": ["before", "R0", "R1", "RF-1+3", "RF-1+5", "RF-1+7", "RF-1+10"],
+}
 STUDIES: dict[str, Study] = {
     "quickstart": Study(
         "Do near-copies keep a forgotten image alive?", {"small": {"seeds": 1}}, TARGET_CLAIMS
     ),
     "image-target": Study(
-        "Do similar samples spoil the unlearning of the target? (E2)", TARGET_PRESETS, TARGET_CLAIMS
+        "Do similar samples spoil the unlearning of the target? (E2)", PRESETS, TARGET_CLAIMS
+    ),
+    "image-similar": Study(
+        "Does unlearning a target also remove its similar samples? (E1)",
+        {name: {**preset, **SIMILAR_GRID} for name, preset in PRESETS.items()},
+        SIMILAR_CLAIMS,
+    ),
+    "image-enhanced": Study(
+        "Does it help to unlearn the most similar samples too? (E6)",
+        {name: {**preset, **ENHANCED_GRID} for name, preset in PRESETS.items()},
+        ENHANCED_CLAIMS,
     ),
 }  # fmt: skip
 

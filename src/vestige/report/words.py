@@ -61,13 +61,15 @@ def headline(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: St
     Where before or R0 is missing, or where the targets did not come back even before unlearning, the
     sentence says that nothing can be told.
     """
+    holds = {verdict["name"]: verdict["holds"] for verdict in verdicts}
+    if "similar-samples-keep-it" not in holds:
+        return _said(verdicts)
     before, after = (recalls.targets.get(("with", stage)) for stage in ("before", "R0"))
     if before is None or after is None:
         return (
             "This run cannot say whether forgotten images still come back: the stages before and R0, "
             "with similar images in training, were not both finished."
         )
-    holds = {verdict["name"]: verdict["holds"] for verdict in verdicts}
     images = "the image" if after.n == 1 else f"the {after.n} images"
     values = f"NCC {number(after.mean)}, before {number(before.mean)}"
     if not _mostly_back(recalls, "before"):
@@ -147,6 +149,14 @@ def limits(recalls: Recalls, config: StudyConfig, classes: int) -> tuple[str, ..
         f"Test accuracy is over {config.data.test} images a seed; read its differences beside its interval.",
     ]
     return tuple(found)
+
+
+def _said(verdicts: Sequence[Mapping[str, Any]]) -> str:
+    """The outcomes of a study's own claims, as sentences with their numbers."""
+    judged = [verdict for verdict in verdicts if verdict["holds"] is not None]
+    if not judged:
+        return "This run cannot say anything yet: none of its claims could be tested."
+    return " ".join(f"{verdict['sentence']} ({verdict['quantity']}: {number(verdict['mean'])})." for verdict in judged)
 
 
 def _mostly_back(recalls: Recalls, stage: str) -> bool:
