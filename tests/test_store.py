@@ -69,16 +69,33 @@ def test_damage_is_noticed(tmp_path):
 
 
 def test_another_configuration_is_refused_and_nothing_is_touched(tmp_path):
-    open_folder(tmp_path / "a", CONFIG, "1", "digest")
-    before = {path: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    save(open_folder(tmp_path / "a", CONFIG, "1", "digest"))
+    before = {path: path.read_bytes() for path in (tmp_path / "a").rglob("*.*")}
     other = build([{"train": {"steps": 7}}])
     for arguments in ((other, "1", "digest"), (CONFIG, "2", "digest"), (CONFIG, "1", "other file")):
         with pytest.raises(
             InputError, match=r"another configuration:\n  (config.train.steps: 1000 there, 7|source|version)"
         ):
             open_folder(tmp_path / "a", *arguments)
-    assert {path: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
+    assert {path: path.read_bytes() for path in (tmp_path / "a").rglob("*.*")} == before
     open_folder(tmp_path / "a", CONFIG, "1", "digest")
+
+
+def test_a_folder_without_results_may_change_its_configuration(tmp_path):
+    """The first attempt failed on a bad data file; the same command with the mended file must work."""
+    open_folder(tmp_path / "a", CONFIG, "1", "bad file")
+    open_folder(tmp_path / "a", CONFIG, "1", "mended file")
+    assert json.loads((tmp_path / "a" / "vestige.json").read_text())["source"] == "mended file"
+
+
+def test_a_marker_of_another_version(tmp_path):
+    open_folder(tmp_path / "a", CONFIG, "1", "digest")
+    marker = tmp_path / "a" / "vestige.json"
+    marker.write_text(marker.read_text().replace('"lr_x"', '"lr_old"'))
+    with pytest.raises(
+        InputError, match=r"not made by this version of vestige.*\n.*recover\.lr_old.*did you mean 'recover\.lr_"
+    ):
+        rooms.open_existing(tmp_path / "a")
 
 
 def test_fresh_removes_only_what_vestige_wrote(tmp_path):

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from vestige.config import StudyConfig, differences, fingerprint
+from vestige.config import StudyConfig, build, differences, fingerprint
 from vestige.types import InputError
 
 SCHEMA_VERSION = 1
@@ -127,7 +127,7 @@ def open_folder(root: Path, config: StudyConfig, version: str, source: str, *, f
         raise InputError(f"the output {root} is a file; name a folder")
     if marker.is_file():
         theirs = {key: value for key, value in read_json(marker).items() if key in ours}
-        if ours != theirs and not fresh:
+        if ours != theirs and not fresh and _has_results(root):
             lines = "\n  ".join(differences(ours, theirs))
             raise InputError(
                 f"{root} holds results of another configuration:\n  {lines}\n"
@@ -139,23 +139,21 @@ def open_folder(root: Path, config: StudyConfig, version: str, source: str, *, f
     if fresh and marker.is_file():
         clear(root)
     root.mkdir(parents=True, exist_ok=True)
-    if not marker.is_file():
+    if not marker.is_file() or not _has_results(root):
         write_json(marker, {"schema_version": SCHEMA_VERSION, "name": fingerprint(ours), **ours})
     return Store(root)
 
 
 def open_existing(root: Path) -> tuple[Store, StudyConfig, dict[str, Any]]:
     """The store, configuration and marker of a folder that vestige made. Raises InputError otherwise."""
-    from pydantic import ValidationError
-
     marker = root / MARKER
     if not marker.is_file():
         raise InputError(f"{root} is not a run folder: it has no {MARKER}")
     record = read_json(marker)
     try:
-        return Store(root), StudyConfig.model_validate(record["config"]), record
-    except (KeyError, ValidationError) as error:
-        raise InputError(f"{marker} cannot be used by this version of vestige: {error}") from None
+        return Store(root), build([record["config"]]), record
+    except (KeyError, InputError) as error:
+        raise InputError(f"{marker} was not made by this version of vestige: {error}") from None
 
 
 def clear(root: Path) -> None:
@@ -207,6 +205,11 @@ def digest(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _has_results(root: Path) -> bool:
+    """Whether any step was finished here; a folder where the first one failed can still change its configuration."""
+    return any(path.is_file() for kind in KINDS for path in (root / kind).glob("[!.]*/result.json"))
 
 
 def _unwritten(path: Path, error: OSError) -> str:
