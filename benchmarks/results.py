@@ -1,6 +1,6 @@
 """Run what docs/results/ reports, and write it there: tables, result.json, the paper-size report.
 
-    python benchmarks/results.py [quickstart] [small-mnist] [small-fmnist] [paper-mnist] [reconstruction]
+    python benchmarks/results.py [NAME …]    names: those of STUDIES below, and reconstruction; default all
 
 Each study runs in a fresh folder under runs/results/, through the command line, as a user would run it.
 Wall time and the memory of the whole process tree are measured from outside.
@@ -22,14 +22,19 @@ STUDIES = {
     "quickstart": "quickstart",
     "small-mnist": "study image-target --preset small --data mnist --seeds 5",
     "small-fmnist": "study image-target --preset small --data fmnist --seeds 5",
+    "similar-mnist": "study image-similar --preset small --data mnist --seeds 5",
+    "similar-fmnist": "study image-similar --preset small --data fmnist --seeds 5",
+    "enhanced-mnist": "study image-enhanced --preset small --data mnist --seeds 5",
+    "enhanced-fmnist": "study image-enhanced --preset small --data fmnist --seeds 5",
     "paper-mnist": "study image-target --preset paper --data mnist",
 }
 COLUMNS = (
     ("target", "ncc", "NCC target"), ("target", "residual", "residual"), ("similar", "ncc", "NCC similar"),
-    ("other", "ncc", "NCC other"), ("never_seen_same_class", "ncc", "NCC null"), ("held_out", "ncc", "NCC held-out"),
+    ("near", "ncc", "NCC near"), ("other", "ncc", "NCC other"), ("never_seen_same_class", "ncc", "NCC null"), ("held_out", "ncc", "NCC held-out"),
     ("target", "ssim", "SSIM target"), ("member", "auc", "AUC members"),
     ("member", "tpr_at_1pct_fpr", "TPR at 1 % FPR"),
-    ("model", "forget_accuracy", "accuracy on targets"), ("model", "test_accuracy", "test accuracy"),
+    ("model", "forget_accuracy", "accuracy on targets"), 
+    ("model", "near_accuracy", "accuracy on near"), ("model", "test_accuracy", "test accuracy"),
     ("model", "constructed_copies", "copies among the k"),
 )  # fmt: skip
 
@@ -52,9 +57,12 @@ def study(name: str, arguments: str) -> None:
     start = time.time()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     peak = 0
-    while process.poll() is None:
-        peak = max(peak, sum(resident(pid) for pid in family(process.pid)))
-        time.sleep(0.1)
+    try:
+        while process.poll() is None:
+            peak = max(peak, sum(resident(pid) for pid in family(process.pid)))
+            time.sleep(0.1)
+    finally:
+        process.terminate()
     seconds = time.time() - start
     if process.returncode:
         sys.exit(f"{arguments} ended with status {process.returncode}")
@@ -81,7 +89,8 @@ def page(name: str, arguments: str, record: dict, cost: str) -> str:
         lines.append(
             f"| {verdict['sentence']} | {verdict['quantity']} | {cell(verdict)} | {verdict['rule']} | {holds} |"
         )
-    lines += ["", f"95 % {interval}; targets paired; n = {record['verdicts'][0]['n']} targets.", "", "## Table", ""]
+    ns = ", ".join(dict.fromkeys(str(verdict["n"]) for verdict in record["verdicts"]))
+    lines += ["", f"95 % {interval}; targets paired; n = samples × seeds: {ns}.", "", "## Table", ""]
     lines += ["| training | stage | " + " | ".join(title for _, _, title in COLUMNS) + " |"]
     lines += ["|---" * (len(COLUMNS) + 2) + "|"]
     rows = {(row["training"], row["stage"], row["group"], row["metric"]): row for row in record["rows"]}
