@@ -30,7 +30,8 @@ STUDIES = {
 }
 COLUMNS = (
     ("target", "ncc", "NCC target"), ("target", "residual", "residual"), ("similar", "ncc", "NCC similar"),
-    ("near", "ncc", "NCC near"), ("other", "ncc", "NCC other"), ("never_seen_same_class", "ncc", "NCC null"), ("held_out", "ncc", "NCC held-out"),
+    ("near", "ncc", "NCC near"),
+    ("other", "ncc", "NCC other"), ("never_seen_same_class", "ncc", "NCC null"), ("held_out", "ncc", "NCC held-out"),
     ("target", "ssim", "SSIM target"), ("member", "auc", "AUC members"),
     ("member", "tpr_at_1pct_fpr", "TPR at 1 % FPR"),
     ("model", "forget_accuracy", "accuracy on targets"), 
