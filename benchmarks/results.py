@@ -16,6 +16,8 @@ import sys
 import time
 from pathlib import Path
 
+from vestige.terminal import with_interval
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs" / "results"
 STUDIES = {
@@ -30,7 +32,8 @@ STUDIES = {
 }
 COLUMNS = (
     ("target", "ncc", "NCC target"), ("target", "residual", "residual"), ("similar", "ncc", "NCC similar"),
-    ("near", "ncc", "NCC near"), ("other", "ncc", "NCC other"), ("never_seen_same_class", "ncc", "NCC null"), ("held_out", "ncc", "NCC held-out"),
+    ("near", "ncc", "NCC near"),
+    ("other", "ncc", "NCC other"), ("never_seen_same_class", "ncc", "NCC null"), ("held_out", "ncc", "NCC held-out"),
     ("target", "ssim", "SSIM target"), ("member", "auc", "AUC members"),
     ("member", "tpr_at_1pct_fpr", "TPR at 1 % FPR"),
     ("model", "forget_accuracy", "accuracy on targets"), 
@@ -90,7 +93,7 @@ def page(name: str, arguments: str, record: dict, cost: str) -> str:
             f"| {verdict['sentence']} | {verdict['quantity']} | {cell(verdict)} | {verdict['rule']} | {holds} |"
         )
     ns = ", ".join(dict.fromkeys(str(verdict["n"]) for verdict in record["verdicts"]))
-    lines += ["", f"95 % {interval}; targets paired; n = samples × seeds: {ns}.", "", "## Table", ""]
+    lines += ["", f"95 % {interval}; stages paired by sample; n = samples × seeds: {ns}.", "", "## Table", ""]
     lines += ["| training | stage | " + " | ".join(title for _, _, title in COLUMNS) + " |"]
     lines += ["|---" * (len(COLUMNS) + 2) + "|"]
     rows = {(row["training"], row["stage"], row["group"], row["metric"]): row for row in record["rows"]}
@@ -104,7 +107,7 @@ def page(name: str, arguments: str, record: dict, cost: str) -> str:
 def cell(row: dict | None) -> str:
     if row is None or row["mean"] is None:
         return "–"
-    return f"{row['mean']:.2f}" + (f" [{row['low']:.2f}, {row['high']:.2f}]" if row["low"] is not None else "")
+    return with_interval(row)
 
 
 def family(root: int) -> list[int]:

@@ -180,3 +180,30 @@ def spawned_by(parent):
             except OSError:
                 continue
     return found
+
+
+@pytest.mark.parametrize(("study", "runs"), [("image-target", 9), ("image-similar", 3), ("image-enhanced", 7)])
+@pytest.mark.parametrize("preset", ["small", "paper"])
+def test_every_study_has_its_grid_and_claims_about_it(study, runs, preset):
+    settings = studies.configure(study, preset, seeds=1)
+    planned = {(run.training, run.stage) for run in experiment.plan(settings)}
+    assert len(planned) == runs
+    for claim in studies.STUDIES[study].claims:
+        assert {(claim.training, claim.first), (claim.training, claim.second)} <= planned
+
+
+def test_a_claim_is_judged_on_the_mean_and_on_the_whole_interval():
+    claim = studies.Claim("c", "with", "before", "R0", "at most", 0.1, "yes", "no")
+
+    def judged(*drops):
+        runs = {}
+        for seed, drop in enumerate(drops):
+            runs[Run(seed, "with", "before")] = {"target": {"a": 0.8}}
+            runs[Run(seed, "with", "R0")] = {"target": {"a": 0.8 - drop}}
+        return studies.judge(claim, runs)
+
+    assert (judged(0.0, 0.01)["holds"], judged(0.0, 0.01)["clear"]) == (True, True)
+    assert (judged(0.0, 0.15)["holds"], judged(0.0, 0.15)["clear"]) == (True, False)
+    assert judged(0.2, 0.3)["sentence"] == "no"
+    assert judged()["holds"] is None
+    assert "not both run" in judged()["sentence"]

@@ -56,8 +56,9 @@ def show_table(rows: list[dict[str, Any]]) -> None:
 
 def with_interval(row: dict[str, Any], sign: str = "") -> str:
     """A row's mean with its interval, as 0.81 [0.76, 0.85]; sign "+" shows the sign of the mean."""
-    interval = f" [{row['low']:.2f}, {row['high']:.2f}]" if row["low"] is not None else ""
-    return f"{row['mean']:{sign}.2f}{interval}"
+    mean, low, high = (None if row[key] is None else round(row[key], 2) + 0.0 for key in ("mean", "low", "high"))
+    interval = f" [{low:.2f}, {high:.2f}]" if low is not None else ""
+    return f"{mean:{sign}.2f}{interval}"
 
 
 def show_verdict(verdict: dict[str, Any]) -> None:

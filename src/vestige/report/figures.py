@@ -78,7 +78,7 @@ def stack(figures: Sequence[str], pictures: Gallery) -> str:
     top, width = 0.0, 0.0
     for svg, block in zip(figures, pictures.blocks, strict=True):
         wide, high = _block_size(block, _similar_width(pictures.blocks))
-        heading = f"Trained {ARMS[block.training] if block.training == 'with' else 'without similar images'}"
+        heading = f"{block.training.capitalize()} similar images in training"
         parts.append(_text(0, top + 14, heading, "heading"))
         parts.append(svg.replace("<svg ", f'<svg y="{top + 32}" ', 1))
         top, width = top + high + 48, max(width, wide)
