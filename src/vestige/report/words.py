@@ -87,8 +87,8 @@ def headline(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: St
             f"forget ({values}{_never(recalls, 'R0')}){although}."
         )
     start = (
-        f"Retrained from scratch without {_them(after.n)}, the model still gives back {images} it was asked "
-        f"to forget ({values}{'' if _widest(recalls, config) else _never(recalls, 'R0')})"
+        f"Retrained from scratch without {_them(after.n)}, the model still gives back {_how_many(recalls, images)} "
+        f"it was asked to forget ({values}{'' if _widest(recalls, config) else _never(recalls, 'R0')})"
     )
     return f"{start}{_reason(recalls, holds, config)}{_mending(recalls, verdicts, config)}."
 
@@ -162,6 +162,12 @@ def _said(verdicts: Sequence[Mapping[str, Any]]) -> str:
 def _mostly_back(recalls: Recalls, stage: str) -> bool:
     count, total = recalls.back.get(("with", stage), (0, 0))
     return 2 * count > total
+
+
+def _how_many(recalls: Recalls, images: str) -> str:
+    """All of the images, or how many of them come back from R0."""
+    count, total = recalls.back.get(("with", "R0"), (0, 0))
+    return images if count == total else f"{count} of {images}"
 
 
 def _them(count: int) -> str:
