@@ -65,14 +65,14 @@ class Store:
         facts must be reproducible; run is for times and host facts. A step that another process
         finished meanwhile is left as it is. texts: further files, name → content.
         """
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         final = self.folder(kind, name)
         draft = final.with_name(f".{name}.{uuid.uuid4().hex[:8]}")
         try:
             draft.mkdir(parents=True)
             tensors = draft / "tensors.safetensors"
-            save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, tensors)
+            tensors.write_bytes(save({key: np.ascontiguousarray(value) for key, value in arrays.items()}))
             for file, content in (texts or {}).items():
                 (draft / file).write_text(content, encoding="utf-8")
             record = {
