@@ -168,6 +168,21 @@ def test_workers_die_with_their_parent(finished, tmp_path):
     assert not spawned_by(process.pid)
 
 
+def test_an_interrupt_is_status_130_and_says_how_to_go_on(finished, tmp_path):
+    npz, _, _ = finished
+    sets = [part for item in (*TINY, "recover.steps=100000") for part in ("--set", item)]
+    command = [sys.executable, "-m", "vestige", "study", "image-target", "--data", str(npz), "--workers", "2", *sets]
+    process = subprocess.Popen([*command, "--out", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if "is built" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted; the same command resumes" in said
+    assert "Traceback" not in said
+
+
 def spawned_by(parent):
     """Processes that the killed parent has spawned and that still run (their command names its pid)."""
     found = []

@@ -255,39 +255,25 @@ def doctor(json: Json = False) -> None:
 
 def main() -> None:
     """Run the command line; the only place where exceptions become exit statuses."""
+    import traceback
+
     from vestige.types import VestigeError
 
+    status: Any = 0
     try:
-        code = app(standalone_mode=False)
-        status = code if isinstance(code, int) else 0
+        app()
+    except SystemExit as end:
+        status = end.code
     except VestigeError as error:
         status = error.exit_code
         print(f"vestige: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        status = 130
+    except Exception:
+        status = 1
+        traceback.print_exc()
+        print("vestige: internal error; please report the lines above", file=sys.stderr)
+    if status == 130:
         print("vestige: interrupted; the same command resumes", file=sys.stderr)
-    except BrokenPipeError:
-        status = 0
-    except Exception as error:
-        status = _usage(error)
-    sys.stdout.flush()
     sys.exit(status)
-
-
-def _usage(error: Exception) -> int:
-    """Status 2 for errors in the words of the command line; anything else is ours, with its traceback."""
-    show = getattr(error, "show", None)
-    if show is not None and getattr(error, "exit_code", None) is not None:
-        show()
-        return int(getattr(error, "exit_code", 2))
-    if type(error).__name__ == "Abort":
-        print("vestige: interrupted; the same command resumes", file=sys.stderr)
-        return 130
-    import traceback
-
-    traceback.print_exc()
-    print("vestige: internal error; please report the lines above", file=sys.stderr)
-    return 1
 
 
 def _study(
