@@ -37,7 +37,7 @@ def reproducible(config: StudyConfig, source: str, command: str) -> dict[str, An
 def host() -> dict[str, Any]:
     """What goes into run.json."""
     return {
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
