@@ -114,7 +114,7 @@ def gallery(shelf: Shelf, config: StudyConfig, failed: Mapping[tuple[str, str], 
 def columns(config: StudyConfig, training: str) -> tuple[str, ...]:
     """The stages that the gallery shows: before, R0, R1 and the last widened one; others fill empty places."""
     offered = [stage for arm, stage in table.planned(config) if arm == training]
-    widened = [stage for stage in offered if parse(stage).is_widened]
+    widened = sorted((stage for stage in offered if parse(stage).is_widened), key=words.widest_first)
     chosen = [stage for stage in ("before", "R0", "R1") if stage in offered] + widened[-1:]
     room = STAGES_SHOWN[training] - len(chosen)
     chosen += [stage for stage in offered if stage not in chosen][: max(0, room)]

@@ -37,6 +37,12 @@ def briefly(name: str) -> str:
     return f"nor its {stage.k} most similar" if stage.k is not None else f"nor what has SSIM ≥ {stage.tau:g}"
 
 
+def widest_first(name: str) -> tuple[bool, int, float]:
+    """Sorts widened stages: retraining last, then by how much they widen."""
+    stage = parse(name)
+    return stage.method == "retrain", stage.k or 0, -(stage.tau or 0.0)
+
+
 def number(value: float | None, digits: int = 2) -> str:
     """A number for reading, with a true minus sign; "–" where there is none."""
     if value is None:
@@ -200,8 +206,9 @@ def _reason(recalls: Recalls, holds: Mapping[str, Any], config: StudyConfig) -> 
 
 
 def _widest(recalls: Recalls, config: StudyConfig) -> str:
+    """The widest stage that was run, by retraining where there is one: it is what widening can do at best."""
     done = [name for name in config.stages if parse(name).is_widened and ("with", name) in recalls.targets]
-    return done[-1] if done else ""
+    return max(done, key=widest_first, default="")
 
 
 def _mending(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: StudyConfig) -> str:
