@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vestige.config import DataConfig
 from vestige.random import stream
 from vestige.store import Entry
@@ -153,11 +151,6 @@ def split_of(parts: dict[str, Any]) -> Split:
         never_seen=flat("never_seen"),
         test=flat("test"),
     )
-
-
-def oracle(fraction: float) -> tuple[float, float]:
-    """Expected cosine of a target with a masked copy, and of two copies, where energy is spread evenly."""
-    return float(np.sqrt(1 - fraction)), 1 - fraction
 
 
 def _share(total: int, classes: int) -> int:
