@@ -145,6 +145,11 @@ def test_another_configuration_leaves_results_alone(run, npz, tmp_path):
         "study", "image-target", "--data", npz, *SETS, "--set", "data.sigma=-1", "--fresh", "--out", "a"
     )
     assert status == 2, "--fresh removes nothing when the configuration is bad"
+    x, y = shapes(per_class=24)
+    np.savez(tmp_path / "nan.npz", x=np.where(x[:, 0] > 200, np.nan, x[:, 0] / 255.0), y=y)
+    for bad in (("--data", "nan.npz"), ("--data", npz, "--set", "stages=[before,RF-1+17]")):
+        status, _, err = run("study", "image-target", *SETS, *bad, "--fresh", "--out", "a")
+        assert status == 2, "nor when the data are bad, or too few for the stages"
     assert {path: path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()} == before
 
 

@@ -23,7 +23,10 @@ def test_what_is_saved_comes_back(tmp_path):
     assert entry.arrays["x"].tolist() == [1, 1, 1]
     assert entry.facts["seed"] == 0
     assert not list((tmp_path / "models").glob(".*")), "no draft is left"
-    assert store.facts("models") == [entry.facts]
+    draft = tmp_path / "models" / ".abc.0"
+    draft.mkdir()
+    (draft / "result.json").write_text("{}")
+    assert store.facts("models") == [entry.facts], "a draft that a kill left behind is no result"
 
 
 def test_a_step_that_fails_halfway_leaves_nothing(tmp_path):

@@ -7,6 +7,7 @@ many unrelated samples of the same class instead. Everything else is the same in
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from vestige.config import DataConfig
@@ -101,13 +102,7 @@ def to_entry(samples: Samples, split: Split, config: DataConfig, seed: int, sour
         "source_sha256": source,
         "classes": samples.classes,
         "ids": list(samples.ids),
-        "split": {
-            "target": list(split.target),
-            "similar": {name: list(ids) for name, ids in split.similar.items()},
-            "held_out": {name: list(ids) for name, ids in split.held_out.items()},
-            "near": {name: list(ids) for name, ids in split.near.items()},
-            **{role: list(getattr(split, role)) for role in ("other", "refill", "never_seen", "test")},
-        },
+        "split": asdict(split),
         "made_by": {
             name: {"of": target, **_how(config)}
             for target in split.target

@@ -82,16 +82,9 @@ class Laboratory:
     def check_room(self, runs: Iterable[Run]) -> None:
         """Raise InputError if a stage of these runs forgets more neighbours than its data set, already built, has."""
         for run in runs:
-            k = parse(run.stage).k
-            if k is None:
+            if parse(run.stage).k is None:
                 continue
-            split = split_of(self.store.load("data", self.data_name(run.seed)).facts["split"])
-            room = len(split.training(run.training)) - len(split.target)
-            if k > room:
-                raise InputError(
-                    f"stage {run.stage} forgets the {k} most similar samples of each target, but only {room} others "
-                    "are in training; lower k or raise data.per_class"
-                )
+            _check_room(run, split_of(self.store.load("data", self.data_name(run.seed)).facts["split"]))
 
     def is_done(self, run: Run) -> bool:
         return self.store.has("scores", self.scores_name(run))
@@ -197,6 +190,34 @@ class Laboratory:
             "accuracy": verify.accuracies(model, parts, room),
         }
         return model, facts
+
+
+def rehearse(config: StudyConfig) -> None:
+    """Read the data and draw every data set of a study without keeping anything: what can go wrong early, does.
+
+    Raises InputError as reading, building and `Laboratory.check_room` do.
+    """
+    from vestige import assets, dataset
+    from vestige.modality import modality
+
+    room = modality(config.modality)
+    everything = room.load(assets.locate(config.data.source))
+    runs = plan(config)
+    for seed in dict.fromkeys(run.seed for run in runs):
+        _, split = dataset.entail(config.data, everything, modality=room, seed=seed)
+        for run in runs:
+            if run.seed == seed:
+                _check_room(run, split)
+
+
+def _check_room(run: Run, split: Split) -> None:
+    k = parse(run.stage).k or 0
+    room = len(split.training(run.training)) - len(split.target)
+    if k > room:
+        raise InputError(
+            f"stage {run.stage} forgets the {k} most similar samples of each target, but only {room} others "
+            "are in training; lower k or raise data.per_class"
+        )
 
 
 def _is_from_scratch(stage: Stage) -> bool:

@@ -92,7 +92,7 @@ class Store:
 
     def facts(self, kind: str) -> list[dict[str, Any]]:
         """The facts of every finished step of this kind, in the order of their names."""
-        return [read_json(path) for path in sorted((self.root / kind).glob("*/result.json"))]
+        return [read_json(path) for path in sorted((self.root / kind).glob("[!.]*/result.json"))]
 
     def load(self, kind: str, name: str) -> Entry:
         """A finished step, its hash verified. Raises InputError if the files are not what was written."""

@@ -19,7 +19,7 @@ from vestige.types import InputError, Run
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement about a group's NCC at two stages, with the bar that was set before any result.
+    """A statement about a group's NCC at two stages, with a bar that is fixed here and not fitted to a run.
 
     It holds if mean(first − second) is at least, or at most, the bar.
     """
@@ -197,9 +197,14 @@ def configure(
 
 
 def open_laboratory(settings: StudyConfig, out: Path, *, fresh: bool = False) -> experiment.Laboratory:
-    """The place where this study's runs take place. Everything that can be checked cheaply is checked first."""
+    """The place where this study's runs take place. Everything that can be checked cheaply is checked first.
+
+    fresh: what vestige wrote there before is removed, but only once the new data have been read and drawn.
+    """
     experiment.plan(settings)
     source = assets.locate(settings.data.source).digest()
+    if fresh:
+        experiment.rehearse(settings)
     opened = store.open_folder(out, settings, __version__, source, fresh=fresh)
     return experiment.Laboratory(settings, opened, source)
 

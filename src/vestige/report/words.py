@@ -62,7 +62,7 @@ def plural(count: int, word: str) -> str:
 
 
 def headline(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: StudyConfig) -> str:
-    """The finding in one sentence. It turns on the claims whose bars were set before any result.
+    """The finding in one sentence. It turns on the claims whose bars stand in `studies`.
 
     Where before or R0 is missing, or where the targets did not come back even before unlearning, the
     sentence says that nothing can be told.
@@ -112,7 +112,7 @@ def deck(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: StudyC
     clear = sum(bool(verdict["clear"]) for verdict in held)
     tested = "" if len(judged) == len(verdicts) else f" ({len(verdicts) - len(judged)} could not be tested)"
     whole = f", {clear} of them with the whole 95 % interval" if held else ""
-    return f"{size} {len(held)} of {len(judged)} claims set beforehand hold on average{tested}{whole}."
+    return f"{size} {len(held)} of {len(judged)} claims hold on average{tested}{whole}."
 
 
 def limits(recalls: Recalls, config: StudyConfig, classes: int) -> tuple[str, ...]:
