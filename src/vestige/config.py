@@ -21,6 +21,19 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+STRENGTHS: dict[str, tuple[str, ...]] = {
+    "mask": ("block", "fraction"),
+    "noise": ("sigma",),
+    "shift": ("shift",),
+    "crop": ("crop",),
+    "jpeg": ("quality",),
+    "brightness": ("brightness",),
+    "blur": ("blur",),
+    "family": (),
+}
+"""Transform → the settings that say how strong it is. A family's members are as they are."""
+
+
 class DataConfig(Settings):
     """How a similarity-entailed data set is built (spec chapter 1; paper, Table 3)."""
 
@@ -32,10 +45,36 @@ class DataConfig(Settings):
     near: int = Field(5, ge=0, description="innocent neighbours per target, where collateral damage shows first")
     never_seen: int = Field(300, ge=1, description="unrelated samples never trained on: the null")
     test: int = Field(1000, ge=1, description="samples for test accuracy")
-    transform: Literal["mask", "noise"] = Field("mask", description="how a similar sample is made")
+    transform: Literal["mask", "noise", "shift", "crop", "jpeg", "brightness", "blur", "family"] = Field(
+        "mask", description="how a similar sample is made; family: found, where the data know near-duplicates"
+    )
     block: int = Field(2, ge=1, description="b: side of a masked block, in pixels")
     fraction: float = Field(0.3, ge=0, lt=1, description="r: share of the blocks that is masked")
     sigma: float = Field(0.1, ge=0, description="standard deviation of the added noise, in pixel units of [0, 1]")
+    shift: int = Field(2, ge=1, description="largest shift in each direction, in pixels")
+    crop: float = Field(0.8, gt=0, le=1, description="share of each side that a crop keeps, then enlarged")
+    quality: int = Field(30, ge=1, le=95, description="JPEG quality, drawn within 10 of this for each copy")
+    brightness: float = Field(0.4, ge=0, le=1, description="largest relative change of brightness; half of it least")
+    blur: float = Field(1.0, ge=0, description="standard deviation of the blur in pixels, within a quarter of it")
+
+    @property
+    def strength(self) -> dict[str, float]:
+        """The settings that say how strong the transform is, by name."""
+        return {name: getattr(self, name) for name in STRENGTHS[self.transform]}
+
+    @property
+    def made(self) -> str:
+        """How a similar sample is made, in words."""
+        return {
+            "mask": f"{100 * self.fraction:.0f} % of {self.block}×{self.block} blocks masked",
+            "noise": f"noise of standard deviation {self.sigma:g} added",
+            "shift": f"shifted by up to {self.shift} pixels",
+            "crop": f"cropped to {100 * self.crop:.0f} % of each side and enlarged",
+            "jpeg": f"stored as JPEG of quality about {self.quality}",
+            "brightness": f"made brighter or darker by up to {100 * self.brightness:.0f} %",
+            "blur": f"blurred with a standard deviation of about {self.blur:g} pixels",
+            "family": "natural near-duplicates found in the data",
+        }[self.transform]
 
 
 class ModelConfig(Settings):

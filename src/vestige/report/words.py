@@ -150,7 +150,9 @@ def limits(recalls: Recalls, config: StudyConfig, classes: int) -> tuple[str, ..
         "full-batch steps. Other architectures, sizes and training may behave otherwise.",
         f"The training set is small: {size} images, {config.data.per_class} a class. Larger sets may be harder "
         "to reconstruct from.",
-        f"The similar images are made from the targets ({_made(config)}). Natural near-copies may differ.",
+        "The similar images are natural near-duplicates, found in the data."
+        if config.data.transform == "family"
+        else f"The similar images are made from the targets ({config.data.made}). Natural near-copies may differ.",
         over,
         f"Test accuracy is over {config.data.test} images a seed; read its differences beside its interval.",
     ]
@@ -230,10 +232,3 @@ def _mending(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: St
     if not judged[0]:
         return f"; {doing} does not clearly mend it {numbers}"
     return f"; {doing} {'removes only part of it' if _mostly_back(recalls, stage) else 'mends it'} {numbers}"
-
-
-def _made(config: StudyConfig) -> str:
-    data = config.data
-    if data.transform == "mask":
-        return f"{data.fraction:.0%} of {data.block}×{data.block} blocks masked".replace("%", " %")
-    return f"noise of standard deviation {data.sigma:g} added"
