@@ -78,7 +78,7 @@ def quickstart(
 
 @app.command()
 def study(
-    name: Annotated[str, typer.Argument(help="quickstart, image-target, image-similar or image-enhanced.")],
+    name: Annotated[str, typer.Argument(help="quickstart, image-target, image-similar, image-enhanced, image-dose.")],
     preset: Annotated[str | None, typer.Option("--preset", help="small, or paper for the paper's size.")] = None,
     data: Data = None,
     seeds: Seeds = None,
@@ -310,6 +310,8 @@ def _study(
         print()
         for verdict in record["verdicts"]:
             show_verdict(verdict)
+        for equivalent in record["equivalents"]:
+            print(f"    {equivalent['sentence']}")
         print(f"\nReport: {page}")
     _report_failures(studies.failures(laboratory))
 
@@ -380,7 +382,7 @@ def _runs(laboratory: Laboratory, training: str | None, stages: list[str] | None
     if stages:
         return [Run(laboratory.config.seed, arm, stage) for stage in stages for arm in arms]
     return [
-        Run(facts["seed"], facts["training"], facts["stage"])
+        Run(facts["seed"], facts["training"], facts["stage"], facts["variant"])
         for facts in laboratory.store.facts("models")
         if facts["training"] in arms
     ]

@@ -203,24 +203,54 @@ class StudyConfig(Settings):
     train: TrainConfig = TrainConfig()
     unlearn: UnlearnConfig = UnlearnConfig()
     recover: RecoverConfig = RecoverConfig()
+    variants: dict[str, dict[str, Any]] = Field(
+        {}, description="name → data settings over those above: the conditions of a dose study"
+    )
 
     @property
     def recipe(self) -> Recipe:
         return Recipe(model=self.model, train=self.train, unlearn=self.unlearn)
 
+    def of(self, variant: str) -> StudyConfig:
+        """These settings with those of a variant over them; themselves for "". Raises InputError for unknown names."""
+        if not variant:
+            return self
+        if variant not in self.variants:
+            raise InputError(f"no variant is called {variant!r}; known: {', '.join(self.variants) or 'none'}")
+        return build([self.model_dump(mode="json", exclude={"variants"}), self.variants[variant]])
+
 
 def build(layers: Iterable[Mapping[str, Any]]) -> StudyConfig:
-    """The configuration that these layers add up to; later layers win.
+    """The configuration that these layers add up to; later layers win, and variants replace all earlier ones.
 
-    Raises InputError for unknown keys (with the nearest known one) and for values out of range.
+    Raises InputError for unknown keys (with the nearest known one), for values out of range, and for variants that
+    change anything but data settings or are alike.
     """
     merged: dict[str, Any] = {}
     for layer in layers:
-        merged = _merge(merged, layer)
+        merged = _merge(merged, layer) | {key: layer[key] for key in ("variants",) if key in layer}
     try:
-        return StudyConfig.model_validate(merged)
+        config = StudyConfig.model_validate(merged)
     except ValidationError as error:
         raise InputError(_explain(error)) from None
+    _check_variants(config)
+    return config
+
+
+def _check_variants(config: StudyConfig) -> None:
+    same: dict[str, str] = {}
+    for name, over in config.variants.items():
+        if not name or " · " in name:
+            raise InputError(f"a variant needs a name without ' · ', got {name!r}")
+        if set(over) != {"data"} or not isinstance(over["data"], dict) or "source" in over["data"]:
+            raise InputError(f"variant {name!r} must change data settings, not data.source and nothing else: {over}")
+        try:
+            data = config.of(name).data
+        except InputError as error:
+            raise InputError(f"variant {name!r}: {error}") from None
+        twin = same.setdefault(fingerprint(data), name)
+        if twin != name:
+            raise InputError(f"the variants {twin!r} and {name!r} have the same settings; remove one")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -149,12 +149,14 @@ class Scores:
 
 @dataclass(frozen=True)
 class Run:
-    """One condition of a study: which replicate, which training arm, which stage."""
+    """One condition of a study: which replicate, which training arm, which stage, and in a dose study which variant."""
 
     seed: int
     training: str
     stage: str
+    variant: str = ""
 
     @property
     def label(self) -> str:
-        return f"seed {self.seed} · {self.training} · {self.stage}"
+        variant = f", {self.variant}" if self.variant else ""
+        return f"seed {self.seed}{variant} · {self.training} · {self.stage}"

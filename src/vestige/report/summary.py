@@ -39,10 +39,12 @@ def summarise(root: Path) -> Summary:
     not what was written.
     """
     store, config, _ = open_existing(root)
+    if config.variants:  # what follows is laid out for one data set a seed; variants stand in the table of every number
+        config = config.model_copy(update={"stages": ()})
     record = read_json(root / "result.json")
     run_facts = read_json(root / "run.json") if (root / "run.json").is_file() else {}
     shelf = open_shelf(store, record["provenance"])
-    found = table.index(record["rows"])
+    found = table.index(row for row in record["rows"] if not row.get("variant"))
     failed = {
         (training, stage): why
         for label, why in ((item["run"], item["why"]) for item in run_facts.get("failed", ()))
