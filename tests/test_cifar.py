@@ -169,7 +169,7 @@ def test_full_size_is_expected(tmp_path):
 
 def test_the_known_name_looks_in_the_data_folder(small, tmp_path, monkeypatch):
     monkeypatch.setenv("VESTIGE_DATA", str(tmp_path))
-    with pytest.raises(MissingError, match=r"get it with: curl .*cifar-10-binary\.tar\.gz"):
+    with pytest.raises(MissingError, match=r"get it with: .*curl .*cifar-10-binary\.tar\.gz"):
         assets.locate("cifar10")
     write_python(tmp_path / "cifar-10-batches-py", monkeypatch)
     assert assets.locate("cifar10").format == "cifar-py"

@@ -39,6 +39,7 @@ class Asset:
 class Known:
     """A data set that vestige knows by name: how to find it, how to get it, and the paper's settings for it.
 
+    looked, get: where it is looked for, and the command that gets it; {data} stands for `data_folder`.
     note: what its reader does to the images, for the data card.
     """
 
@@ -48,6 +49,10 @@ class Known:
     get: str
     settings: dict[str, Any]
     note: str = ""
+
+    def missing(self) -> str:
+        """Where it was looked for, and how to get it."""
+        return f"looked in {self.looked}; get it with: {self.get}".replace("{data}", str(data_folder()))
 
 
 def _mnist() -> Asset | None:
@@ -132,16 +137,16 @@ KNOWN: dict[str, Known] = {
     "cifar10": Known(
         "CIFAR-10, 50,000 training images, binary or python version",
         _cifar10,
-        "cifar-10-batches-bin and cifar-10-batches-py in $VESTIGE_DATA or ~/.local/share/vestige",
-        "curl -fLO https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz && mkdir -p ~/.local/share/vestige && "
-        "tar -xzf cifar-10-binary.tar.gz -C ~/.local/share/vestige, or name its folder: --data …/cifar-10-batches-bin",
+        "{data}/cifar-10-batches-bin and {data}/cifar-10-batches-py",
+        "mkdir -p {data} && curl -fL https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz | tar -xz -C {data}, or "
+        "name its folder: --data …/cifar-10-batches-bin",
         {"block": 2, "fraction": 0.05},
     ),
     "emoji": Known(
         "Google's emoji, natural near-duplicates in colour (npm package emoji-datasource-google)",
         _emoji,
-        f"node_modules/{EMOJI} here, in $VESTIGE_DATA and in ~/.local/share/vestige",
-        f"npm install --prefix ~/.local/share/vestige {EMOJI}@16.0.0",
+        f"node_modules/{EMOJI} here and in {{data}}",
+        f"npm install --prefix {{data}} {EMOJI}@16.0.0",
         # Its smallest class has 28 emoji: 10 to train, 10 never seen, 8 to test. Most families have 6 members.
         {"transform": "family", "similar": 5, "held_out": 0, "never_seen": 150, "test": 120},
         "Each emoji is laid over black, so that flat background is exactly 0 and masking with 0 suits it, and resized "
@@ -183,9 +188,7 @@ def locate(source: str) -> Asset:
         known = KNOWN[source]
         asset = known.find()
         if asset is None:
-            raise MissingError(
-                f"the data set {source!r} is not on this machine (looked in {known.looked}); get it with: {known.get}"
-            )
+            raise MissingError(f"the data set {source!r} is not on this machine; {known.missing()}")
         return asset
     path = Path(source)
     if path.is_dir():

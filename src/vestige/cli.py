@@ -254,7 +254,7 @@ def doctor(json: Json = False) -> None:
         except InputError as error:
             found[f"data: {name}"] = str(error)
             continue
-        found[f"data: {name}"] = str(asset.files[0]) if asset else f"not found; get it with: {known.get}"
+        found[f"data: {name}"] = str(asset.files[0]) if asset else f"not found: {known.missing()}"
     found["free disk here"] = f"{shutil.disk_usage('.').free / 2**30:.1f} GiB"
     show_record(found, json)
 
