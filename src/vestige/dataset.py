@@ -66,8 +66,8 @@ def check(config: DataConfig, samples: Samples) -> None:
 def entail(config: DataConfig, samples: Samples, *, modality: Modality, seed: int) -> tuple[Samples, Split]:
     """Draw the data set: all its samples, and who plays which part.
 
-    samples: everything there is, one stratum per class. Deterministic for a seed. The numbers of
-    never-seen and test samples are rounded up to whole classes. Raises InputError (see `check`).
+    samples: everything there is, one stratum per class; of each family, the first record drawn. Deterministic for a
+    seed. The numbers of never-seen and test samples are rounded up to whole classes. Raises InputError (see `check`).
     """
     import torch
 

@@ -13,7 +13,7 @@ from vestige.config import StudyConfig
 from vestige.types import Run
 
 COUNTS = (1, 2, 3, 5, 7, 10)
-STRENGTHS: dict[str, tuple[str, tuple[float, ...]]] = {
+STEPS: dict[str, tuple[str, tuple[float, ...]]] = {
     "mask": ("fraction", (0.1, 0.3, 0.5, 0.7)),
     "noise": ("sigma", (0.1, 0.2, 0.4)),
     "shift": ("shift", (1, 2, 4)),
@@ -43,7 +43,7 @@ def grid() -> dict[str, dict[str, Any]]:
     variants = {"none": _variant("mask", "fraction", 0.3, 0)}
     variants |= {f"exact ×{count}": _variant("mask", "fraction", 0.0, count) for count in (1, 5)}
     variants |= {f"mask 0.3 ×{count}": _variant("mask", "fraction", 0.3, count) for count in COUNTS}
-    for transform, (setting, steps) in STRENGTHS.items():
+    for transform, (setting, steps) in STEPS.items():
         variants |= {f"{transform} {step:g} ×5": _variant(transform, setting, step, 5) for step in steps}
     return variants
 
