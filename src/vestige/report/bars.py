@@ -9,7 +9,6 @@ from vestige.report.record import Null, Panel, SampleChart, Sampled
 from vestige.report.rows import spoken_value
 from vestige.report.svg import (
     WIDTH,
-    Drawn,
     Numbers,
     Scale,
     box,
@@ -31,8 +30,8 @@ LEFT, BETWEEN = 40, 44
 LEGEND, TOP, PLOT, BELOW = 34, 28, 168, 48
 """Room for the scale and between panels; heights of legend, panel head, plot and labels."""
 WIDEST_BAR, WIDEST_GROUP = 22, 110
-ROOM_FOR_VALUE = 17
-ROOM_FOR_LABEL = 24
+ROOM_FOR_VALUE, ROOM_FOR_LABEL = 17, 24
+FAMILIES_APART = 14
 
 
 def draw(chart: SampleChart) -> tuple[str, Numbers]:
@@ -68,7 +67,7 @@ def tone(stage: str, stages: Sequence[str]) -> str:
 
 def _legend(chart: SampleChart, *, dense: bool) -> list[str]:
     parts = [text(0, 13, chart.metric, "heading")]
-    x = 12.0 + 8 * len(chart.metric)
+    x = 20.0 + 9 * len(chart.metric)
     if not dense:
         for stage in chart.stages:
             name = {"before": "before unlearning", "R0": "R0, retrained", "R1": "R1, reference"}.get(stage, stage)
@@ -98,7 +97,8 @@ def _null(null: Null | None, at: Scale, width: float) -> list[str]:
 def _bars(chart: SampleChart, panel: Panel, width: float, at: Scale) -> list[str]:
     """A group of bars per sample; families stand a little apart and share a label."""
     families = [(name, list(members)) for name, members in groupby(panel.samples, key=lambda sample: sample.family)]
-    gap = 14 if len(families) > 1 else 0
+    stages = [stage for stage in chart.stages if stage in panel.measured]
+    gap = FAMILIES_APART if len(families) > 1 else 0
     room = width - LEFT - 12 - gap * (len(families) - 1)
     pitch = min(room / max(len(panel.samples), 1), WIDEST_GROUP)
     bar = min(WIDEST_BAR, pitch * 0.8 / max(len(chart.stages), 1))
@@ -106,8 +106,8 @@ def _bars(chart: SampleChart, panel: Panel, width: float, at: Scale) -> list[str
     parts, x = [], LEFT + 8.0
     for name, members in families:
         for sample in members:
-            start = x + (pitch - bar * len(chart.stages)) / 2
-            for place, stage in enumerate(chart.stages):
+            start = x + (pitch - bar * len(stages)) / 2
+            for place, stage in enumerate(stages):
                 parts += _bar(chart, sample, stage, start + place * bar, bar, at)
             label = "kept" if sample.kept else sample.label
             if pitch >= max(ROOM_FOR_LABEL, 6.6 * len(label)) or (sample.kept and len(members) == 1):
@@ -136,8 +136,9 @@ def _bar(chart: SampleChart, sample: Sampled, stage: str, x: float, width: float
 
 def _lines(chart: SampleChart, panel: Panel, width: float, at: Scale) -> list[str]:
     """A thin line per sample over the stages; the mean with its interval on top."""
-    step = (width - LEFT - 60) / max(len(chart.stages) - 1, 1)
-    place = {stage: LEFT + 26 + step * position for position, stage in enumerate(chart.stages)}
+    stages = [stage for stage in chart.stages if stage in panel.measured]
+    step = (width - LEFT - 60) / max(len(stages) - 1, 1)
+    place = {stage: LEFT + 26 + step * position for position, stage in enumerate(stages)}
     parts = []
     for sample in sorted(panel.samples, key=lambda sample: not sample.kept):
         points = [(place[stage], at(value)) for stage, value in sample.values.items() if stage in place]
@@ -182,5 +183,3 @@ def _label(chart: SampleChart) -> str:
         means = ", ".join(f"{stage} {number(point.mean)}" for stage, point in panel.means.items())
         said.append(f"{panel.heading}: mean {means}" if means else f"{panel.heading}: nothing computed")
     return f"{chart.metric} of each sample by stage. " + "; ".join(said)
-
-

@@ -82,6 +82,21 @@ def recall(material: Material) -> RowChart:
     return RowChart("Mean NCC of the targets", arms, tuple(rows))
 
 
+def similar_recall(material: Material) -> RowChart:
+    """NCC of the similar samples and of the kept others by stage, *with*, beside the null pooled over seeds."""
+    series = (("similar", "similar samples"), ("other", "other samples, kept"))
+    rows = []
+    for stage in material.config.stages:
+        points = [
+            to_point(row, group)
+            for group, _ in series
+            if (row := material.found.get(("with", stage, group, "ncc"))) is not None and row["mean"] is not None
+        ]
+        null = _null(material.shelf, material.runs("with", [stage]), "ncc")
+        rows.append(ChartRow(stage, words.describe(stage), tuple(points), null))
+    return RowChart("Mean NCC", series, tuple(rows))
+
+
 def blocks(material: Material) -> tuple[Block, ...]:
     """The targets of the first seed in the order that the seed drew them, and one kept sample; a block per arm."""
     shelf, config = material.shelf, material.config
@@ -124,8 +139,11 @@ def columns(config: StudyConfig, training: str) -> tuple[str, ...]:
 
 
 def kept_sample(shelf: Shelf, seed: int) -> tuple[str, ...]:
-    """The control: the first of the other samples in the order that the seed drew them."""
-    return shelf.split(seed).other[:1]
+    """The control: the first other sample of a class without a target; of any class where each has one."""
+    split = shelf.split(seed)
+    classes = {shelf.label(seed, target) for target in split.target}
+    aside = [name for name in split.other if shelf.label(seed, name) not in classes]
+    return tuple((aside or list(split.other))[:1])
 
 
 def plain_stages(config: StudyConfig) -> tuple[str, ...]:
@@ -152,13 +170,11 @@ def samples(material: Material, metric: str, group: str) -> SampleChart | None:
             null = _null(material.shelf, material.runs(training, offered), metric)
             known = {stage: point for stage, point in means.items() if point}
             panels.append(Panel(heads[training], found, known, null))
-    drawn = tuple(stage for stage in stages if any(stage in panel.means for panel in panels))
+    drawn = tuple(stage for stage in stages if any(stage in panel.measured for panel in panels))
     return SampleChart(metric.upper(), drawn, tuple(panels)) if panels else None
 
 
-def _sampled(
-    material: Material, metric: str, group: str, training: str, stages: Sequence[str]
-) -> tuple[Sampled, ...]:
+def _sampled(material: Material, metric: str, group: str, training: str, stages: Sequence[str]) -> tuple[Sampled, ...]:
     shelf = material.shelf
     values: dict[tuple[int, str], dict[str, float]] = {}
     for run in material.runs(training, stages):
@@ -197,7 +213,7 @@ def similar_sheet(material: Material) -> Sheet | None:
     for stage in plain_stages(material.config):
         cells = tuple((name, _recovered(material, Run(seed, "with", stage), name)) for _, name in places)
         rows.append((stage, words.in_short(stage), cells))
-    return Sheet(seed, heads, tuple(rows))
+    return Sheet(seed, kept, heads, tuple(rows))
 
 
 def enhanced_sheet(material: Material) -> Sheet | None:
@@ -215,7 +231,7 @@ def enhanced_sheet(material: Material) -> Sheet | None:
         note = f"class {shelf.label(seed, name)}"
         head = f"Kept {short(name)}" if name in kept else f"Target {short(name)}"
         rows.append((head, note, ((name, _original(shelf, seed, name)), *found)))
-    return Sheet(seed, heads, tuple(rows))
+    return Sheet(seed, kept, heads, tuple(rows))
 
 
 def widening(config: StudyConfig) -> tuple[tuple[int, str], ...]:
@@ -252,7 +268,7 @@ def over_k(
     return LineChart(
         y=heading,
         x="similar samples taken out with each target",
-        ticks=tuple((float(k), "RF: 0" if k == 0 else f"1+{k}") for k, _ in stages),
+        ticks=tuple((float(k), "RF" if k == 0 else f"1+{k}") for k, _ in stages),
         lines=tuple(drawn),
         nulls=tuple((k, one) for k, one in nulls if one),
         levels=tuple((name, point.mean) for name, point in known if point),
@@ -321,9 +337,7 @@ def _original(shelf: Shelf, seed: int, name: str) -> Recovered:
 
 def _null(shelf: Shelf, runs: Iterable[Run], metric: str) -> Null | None:
     """Never-seen images of the targets' classes, pooled over these runs."""
-    values = [
-        shelf.of(run, shelf.null(run, target), metric) for run in runs for target in shelf.split(run.seed).target
-    ]
+    values = [shelf.of(run, shelf.null(run, target), metric) for run in runs for target in shelf.split(run.seed).target]
     pooled = np.concatenate(values) if values else np.empty(0)
     if not len(pooled):
         return None

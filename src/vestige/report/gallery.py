@@ -65,7 +65,7 @@ def _row(row: GalleryRow, top: float, similar: float) -> Drawn:
         parts.append(text(SIDE + 28, top + SIDE + 18, f"+ {len(row.similar) - SIMILAR_SHOWN} more", "note"))
     numbers: Numbers = []
     for column, found in enumerate(row.recovered):
-        parts += _recovered(SIDE + 28 + similar + column * PITCH, top, found)
+        parts += _recovered(SIDE + 28 + similar + column * PITCH, top, found, kept=row.kept)
         numbers.append(reconstruction(row.target, found))
     return parts, numbers
 
@@ -84,12 +84,17 @@ def says(found: Recovered) -> str:
     )
 
 
-def _recovered(x: float, y: float, found: Recovered) -> list[str]:
+def frame(back: bool | None, *, kept: bool) -> str:
+    """The style of a reconstruction: of a kept sample it is no alarm that it comes back."""
+    return ("kept" if kept else "back") if back else "gone"
+
+
+def _recovered(x: float, y: float, found: Recovered, *, kept: bool) -> list[str]:
     if found.pixels is None or found.ncc is None:
         place = f'x="{x}" y="{y}" width="{SIDE}" height="{SIDE}"'
         missing = text(x + SIDE / 2, y + SIDE / 2 + 4, "not computed", "note middle")
         return [group("", f"not computed because {found.why}", [f'<rect class="empty" {place}/>', missing])]
-    name, verdict = ("back", "comes back") if found.back else ("gone", "like never seen")
+    name, verdict = frame(found.back, kept=kept), "comes back" if found.back else "like never seen"
     return [
         picture(x, y, SIDE, found.pixels, says(found), name),
         text(x, y + SIDE + 18, f"NCC {number(found.ncc)} · SSIM {number(found.ssim)}", "score"),

@@ -43,19 +43,22 @@ def headline(material: Material, recalls: Recalls) -> str:
 def similar(material: Material) -> str:
     """E1: by each method, whether the similar samples stay."""
     before = material.point("with", "before", "similar", "ncc")
-    said = []
+    said: list[tuple[str, bool]] = []
     for stage, doing, claim in (
         ("R0", "retraining without the targets", "similar-samples-stay"),
-        ("relabel", "relabelling them", "relabelling-leaves-similar"),
+        ("relabel", "relabelling the targets", "relabelling-leaves-similar"),
     ):
         after = material.point("with", stage, "similar", "ncc")
         holds = _holds(material).get(claim)
         if after is None or before is None or holds is None:
             continue
-        verb = "leaves their similar samples as recoverable as before" if holds else "makes them less recoverable"
-        if said:
-            verb = "does so too" if holds and said[0][1] else verb
-        said.append((f"{doing} {verb} (NCC {number(after.mean)}, before {number(before.mean)})", holds))
+        verb = "leaves their similar samples as recoverable as before"
+        if not holds:
+            verb = "makes their similar samples less recoverable"
+        elif said and said[0][1]:
+            verb = "does so too"
+        numbers = f"NCC {number(after.mean)}, before {number(before.mean)}{'' if holds else _others(material, stage)}"
+        said.append((f"{doing} {verb} ({numbers})", holds))
     if not said:
         return "This run cannot say: before and a stage after unlearning were not both finished."
     text = "; ".join(sentence for sentence, _ in said)
@@ -66,7 +69,9 @@ def similar(material: Material) -> str:
 
 def enhanced(material: Material) -> str:
     """E6: how far recall falls with k, and what it costs."""
-    steps = [(k, stage, material.point("with", stage, "target", "ncc")) for k, stage in charts.widening(material.config)]
+    steps = [
+        (k, stage, material.point("with", stage, "target", "ncc")) for k, stage in charts.widening(material.config)
+    ]
     known = [(k, stage, point.mean) for k, stage, point in steps if point]
     if len(known) < 2 or known[0][0] != 0:
         return "This run cannot say: retraining with and without similar samples was not both finished."
@@ -80,7 +85,7 @@ def enhanced(material: Material) -> str:
     never = material.point("with", rest[-1][1], "never_seen_same_class", "ncc")
     text += f"; never-seen images of the same classes reach {number(never.mean)}." if never else "."
     accuracy = [(k, material.point("with", stage, "model", "test_accuracy")) for k, stage, _ in known]
-    told = [f"{number(point.mean)} with {k}" for k, point in accuracy if point]
+    told = [f"{number(point.mean)} {f'with {k}' if k else 'without any'}" for k, point in accuracy if point]
     return text + (f" Test accuracy is {', '.join(told)}." if told else "")
 
 
@@ -115,6 +120,14 @@ LEADS: Mapping[str, Callable[[Material], str]] = {
     "image-methods": of_methods,
 }
 """Study → what writes its finding; the others have the target's, see `words.headline`."""
+
+
+def _others(material: Material, stage: str) -> str:
+    """How other samples fared, which nobody asked to forget either."""
+    pair = [material.point("with", name, "other", "ncc") for name in (stage, "before")]
+    if pair[0] is None or pair[1] is None:
+        return ""
+    return f"; other kept samples {number(pair[0].mean)}, before {number(pair[1].mean)}"
 
 
 def _holds(material: Material) -> dict[str, Any]:

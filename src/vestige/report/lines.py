@@ -37,7 +37,7 @@ def draw(chart: LineChart) -> tuple[str, Numbers]:
     marks = ticks(min([0.0, *values]), max([1.0, *values]))
     at = scale(marks[0], marks[-1], TOP + PLOT, TOP)
     places = [position for position, _ in chart.ticks]
-    across = scale(min(places, default=0), max(places, default=1) or 1, LEFT + 34, WIDTH - RIGHT - 30)
+    across = scale(min(places, default=0), max(places, default=1) or 1, LEFT + 58, WIDTH - RIGHT - 30)
     parts = _axes(chart, marks, at, across)
     parts += _nulls(chart, at, across)
     names = [(at(value), name, "note") for name, value in chart.levels]
@@ -95,7 +95,7 @@ def _line(
             marks.append(line(x, x, at(point.low), at(point.high), "whisker"))
         marks.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
         if order == 0:
-            marks.append(text(x + 9, y - 8, number(point.mean), "value halo"))
+            marks.append(text(x - 8, y + 17, number(point.mean), "value halo end"))
         parts.append(group("", f"{name}: {spoken_value(point)}, n = {point.n}", marks))
     return [group(f"line-{order % 4}", "", parts)]
 
@@ -137,7 +137,7 @@ def _label(chart: LineChart) -> str:
 def draw_taken(chart: Taken) -> tuple[str, Numbers]:
     """Stacked bars of what each stage took besides the targets, and those numbers."""
     most = max((copies + others for _, copies, others in chart.rows), default=1) or 1
-    unit = (WIDTH - TAKEN_LABELS - 260) / most
+    unit = (WIDTH - TAKEN_LABELS - 290) / most
     parts = [text(0, 13, "Taken out per target, besides the target itself", "heading")]
     numbers: Numbers = []
     for position, (stage, copies, others) in enumerate(chart.rows):

@@ -8,7 +8,7 @@ from vestige.config import StudyConfig
 from vestige.report.charts import SERIES, to_point
 from vestige.report.record import Cell, ChartRow, Point, RowChart, Table, TableRow
 from vestige.report.table import ARMS, Index, missing_run, planned
-from vestige.report.words import describe, interval, number
+from vestige.report.words import describe, interval, number, signed
 
 COLUMNS = (
     ("UA: error on the targets", "model", "UA", True),
@@ -77,8 +77,7 @@ def _cell(
     if not relative or stage == REFERENCE or reference is None or reference["mean"] is None:
         return Cell(text, spread)
     gap = row["mean"] - reference["mean"]
-    sign = "+" if float(f"{gap:.2f}") > 0 else ""
     apart = None
     if None not in (row["low"], row["high"], reference["low"], reference["high"]):
         apart = bool(row["low"] > reference["high"] or row["high"] < reference["low"])
-    return Cell(text, spread, gap=f"{sign}{number(gap)}", apart=apart)
+    return Cell(text, spread, gap=signed(gap), apart=apart)

@@ -5,12 +5,30 @@ from __future__ import annotations
 from vestige.config import DataConfig
 
 COUNTERPARTS = {
-    "similar bars": {"mnist": "Fig. 27, and 34 for relabelling", "fmnist": "Fig. 7", "cifar10": "Fig. 7"},
-    "similar gallery": {"mnist": "Fig. 8, and 35 for relabelling", "fmnist": "Fig. 28", "cifar10": "Fig. 29"},
-    "target bars": {"mnist": "Fig. 9", "fmnist": "Fig. 30", "cifar10": "Fig. 32", "mnist noise": "Fig. 36"},
-    "target gallery": {"mnist": "Fig. 10", "fmnist": "Fig. 31", "cifar10": "Fig. 33", "mnist noise": "Fig. 37"},
-    "enhanced recall": {"mnist": "Fig. 15", "fmnist": "Fig. 15"},
-    "enhanced gallery": {"mnist": "Fig. 16", "fmnist": "Fig. 16"},
+    "similar bars": {
+        "mnist": "Fig.\u00a027, and 34 for relabelling",
+        "fmnist": "Fig.\u00a07",
+        "cifar10": "Fig.\u00a07",
+    },
+    "similar gallery": {
+        "mnist": "Fig.\u00a08, and 35 for relabelling",
+        "fmnist": "Fig.\u00a028",
+        "cifar10": "Fig.\u00a029",
+    },
+    "target bars": {
+        "mnist": "Fig.\u00a09",
+        "fmnist": "Fig.\u00a030",
+        "cifar10": "Fig.\u00a032",
+        "mnist noise": "Fig.\u00a036",
+    },
+    "target gallery": {
+        "mnist": "Fig.\u00a010",
+        "fmnist": "Fig.\u00a031",
+        "cifar10": "Fig.\u00a033",
+        "mnist noise": "Fig.\u00a037",
+    },
+    "enhanced recall": {"mnist": "Fig.\u00a015", "fmnist": "Fig.\u00a015"},
+    "enhanced gallery": {"mnist": "Fig.\u00a016", "fmnist": "Fig.\u00a016"},
 }
 """Kind of figure → data set, with noise where the paper adds noise instead of masking → its figure."""
 

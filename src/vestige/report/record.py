@@ -128,6 +128,11 @@ class Panel:
     means: Mapping[str, Point]
     null: Null | None
 
+    @property
+    def measured(self) -> frozenset[str]:
+        """The stages at which any sample has a value."""
+        return frozenset(stage for sample in self.samples for stage in sample.values)
+
 
 @dataclass(frozen=True)
 class SampleChart:
@@ -174,10 +179,11 @@ class Taken:
 class Sheet:
     """Small pictures in a grid, for one seed. columns: (head, note). rows: (head, note, cells).
 
-    cells: (sample, what came back of it); an original has the stage "original" and no numbers.
+    cells: (sample, what came back of it); an original has the stage "original" and no numbers. kept: the controls.
     """
 
     seed: int
+    kept: tuple[str, ...]
     columns: tuple[tuple[str, str], ...]
     rows: tuple[tuple[str, str, tuple[tuple[str, Recovered], ...]], ...]
 

@@ -12,10 +12,13 @@ from vestige.verify import mean_interval
 
 NOT_RUN = "the runs that it needs were not carried out"
 BACK = (
-    "“Comes back” (solid red frame): its NCC lies above 95 % of never-seen images of the same class in the same model; "
-    "“like never seen” (dashed): it does not."
+    "“Comes back” (solid frame, blue for the control): its NCC lies above 95 % of never-seen images of the same "
+    "class in the same model; “like never seen” (dashed): it does not."
 )
-CONTROL = "“Kept” is a control that stays in training: the first of the other samples in the order the seed drew them."
+CONTROL = (
+    "“Kept” is a control that stays in training: the first other sample of a class without a target, where there is "
+    "one."
+)
 
 
 def recovered(material: Material) -> Section:
@@ -67,6 +70,18 @@ def similar_bars(material: Material) -> Section:
         "those of the kept sample would not.",
         (_sample_figure(material, "similar", "similar bars", "Each similar sample, before and after"),),
     )
+
+
+def similar_recall(material: Material) -> Section:
+    """Mean recall of the similar samples and of the kept others by stage."""
+    chart = charts.similar_recall(material)
+    caption = (
+        "The mean NCC of all similar samples, and of all other samples that stay in training, with their best "
+        f"reconstruction. {_interval(material)}. Grey: where 90 % of never-seen images of the targets’ classes fall, "
+        "with their mean. Where both fall alike, the whole model moved, which is not forgetting."
+    )
+    figure = _figure("recall", "Recall of similar and of other samples by stage", caption, (chart,))
+    return Section("recall", "How much comes back, stage by stage", figures=(figure,))
 
 
 def similar_gallery(material: Material) -> Section:
@@ -130,8 +145,8 @@ def collateral(material: Material) -> Section:
         material, "Mean NCC", [("near the targets", "near", "ncc"), ("all others", "other", "ncc")], null="ncc"
     )
     harm = (
-        f"Recall of the {material.config.data.near} other training samples nearest to each target by SSIM, which nobody "
-        f"asked to forget, and of all others. {_interval(material)}; grey as above. Not in the paper."
+        f"Recall of the {material.config.data.near} other training samples nearest to each target by SSIM, which "
+        f"nobody asked to forget, and of all others. {_interval(material)}; grey as above. Not in the paper."
     )
     lines = [("test", "model", "test_accuracy"), ("near the targets", "model", "near_accuracy")]
     accuracy = charts.over_k(material, "Accuracy", [*lines, ("targets", "model", "forget_accuracy")])
@@ -205,7 +220,7 @@ GENERIC = (recovered, recall, claims, all_stages)
 SECTIONS: dict[str, tuple[Callable[[Material], Section], ...]] = {
     "quickstart": (recovered, target_bars, recall, claims, all_stages),
     "image-target": (recovered, target_bars, recall, claims, all_stages),
-    "image-similar": (similar_bars, similar_gallery, claims, all_stages),
+    "image-similar": (similar_bars, similar_gallery, similar_recall, claims, all_stages),
     "image-enhanced": (enhanced_recall, enhanced_gallery, composition, collateral, claims, all_stages),
     "image-dose": (over_number, over_strength, all_variants, claims),
     "image-methods": (compared_methods, recall, claims, all_stages),
@@ -234,8 +249,8 @@ def _sample_figure(material: Material, group: str, kind: str, heading: str) -> F
     who = "target" if group == "target" else "similar sample (1 to n of the target whose number stands below)"
     caption = (
         f"SSIM, as in the paper, and NCC of each {who} and its best reconstruction, one bar a stage: single images in "
-        f"single models, so without intervals. {CONTROL} Grey: never-seen images of the same classes, pooled over the "
-        "stages shown."
+        f"single models ({_targets(material)}), so without intervals. {CONTROL} Grey: never-seen images of the same "
+        "classes, pooled over the stages shown."
     )
     ours = "NCC, R1 and the null are ours." if group == "target" else "NCC and the null are ours."
     return _figure("bars", heading, caption, drawn, f"{_counterpart(kind, material)} {ours}")
@@ -246,8 +261,8 @@ def _over(material: Material, axis: Literal["number", "strength"], title: str) -
     stages = dose.by_stage(material.rows, axis)
     missing = f"no two variants differ in their {axis} alone"
     first = (
-        f"1: as before unlearning; 0: as R1, where no copy is left. {_interval(material)}. Variants where before and R1 "
-        "are less than 0.05 apart have no residual and no mark."
+        f"1: as before unlearning; 0: as R1, where no copy is left. {_interval(material)}. Variants where before and "
+        "R1 are less than 0.05 apart have no residual and no mark."
     )
     second = f"{_interval(material)}. Grey: the mean of never-seen images of the targets’ classes, with its interval."
     return Section(
@@ -280,9 +295,9 @@ def _cost(material: Material) -> str:
     """How much test accuracy each stage costs against R0, paired by seed."""
     said = []
     for stage, differences in charts.cost(material):
-        mean, low, high = (None if value is None else 100 * value for value in mean_interval(differences))
+        mean, low, high = mean_interval([100 * value for value in differences])
         spread = words.interval(low, high, 1)
-        said.append(f"{stage} {words.number(mean, 1)}{' ' + spread if spread else ''}")
+        said.append(f"{stage} {words.signed(mean, 1)}{' ' + spread if spread else ''}")
     if not said:
         return "Against R0: not computed because RF-1+k and R0 were not both run."
     return f"Test accuracy against R0 in percentage points, paired by seed [95 % t interval]: {', '.join(said)}."

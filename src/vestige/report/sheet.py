@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from vestige.report.gallery import reconstruction, says
+from collections.abc import Sequence
+
+from vestige.report.gallery import frame, reconstruction, says
 from vestige.report.record import Recovered, Sheet
 from vestige.report.svg import WIDTH, Numbers, box, group, line, picture, svg, text
 from vestige.report.words import number
 
-LABELS = 132
+LABELS = 110
 LEAST, MOST = 52, 102
 """Room for the rows' heads; the least and the largest distance of columns."""
 HEAD, UNDER, GAP = 46, 26, 8
@@ -16,7 +18,7 @@ HEAD, UNDER, GAP = 46, 26, 8
 
 def draw(sheet: Sheet) -> tuple[str, Numbers]:
     """The SVG, and one number record per reconstruction."""
-    pitch = min(max((WIDTH - LABELS) // max(len(sheet.columns), 1), LEAST), MOST)
+    pitch = min(max((WIDTH - 16 - LABELS) // max(len(sheet.columns), 1), LEAST), MOST)
     side = pitch - GAP
     parts = _heads(sheet, pitch)
     numbers: Numbers = []
@@ -25,7 +27,7 @@ def draw(sheet: Sheet) -> tuple[str, Numbers]:
         middle = top + side / 2
         parts += [text(0, middle, head, "heading"), text(0, middle + 16, note, "note")]
         for column, (sample, found) in enumerate(cells):
-            parts += _cell(LABELS + column * pitch, top, side, sample, found)
+            parts += _cell(LABELS + column * pitch, top, side, sample, found, sheet.kept)
             if found.stage != "original":
                 numbers.append(reconstruction(sample, found))
     width = LABELS + pitch * len(sheet.columns)
@@ -49,13 +51,13 @@ def _heads(sheet: Sheet, pitch: float) -> list[str]:
     return parts
 
 
-def _cell(x: float, y: float, side: float, sample: str, found: Recovered) -> list[str]:
+def _cell(x: float, y: float, side: float, sample: str, found: Recovered, kept: Sequence[str]) -> list[str]:
     if found.pixels is None:
         missing = [box(x, y, side, side, "empty"), text(x + side / 2, y + side / 2 + 4, "–", "note middle")]
         return [group("", f"{sample}: not computed because {found.why}", missing)]
     if found.ncc is None:
         return [picture(x, y, side, found.pixels, sample, "original")]
-    name = "back" if found.back else "gone"
+    name = frame(found.back, kept=sample in kept)
     return [
         picture(x, y, side, found.pixels, f"{sample}, {says(found)}", name),
         text(x + side / 2, y + side + 15, number(found.ncc), f"middle says {name}"),

@@ -88,10 +88,14 @@ def verdicts(records: Sequence[Mapping[str, Any]]) -> tuple[Verdict, ...]:
             rule=record["rule"],
             holds=said[record["holds"]],
             clear=said[record["clear"]] if record["low"] is not None else "cannot tell",
-            n=f"{plural(record['n'], 'target')}, {plural(record['seeds'], 'seed')}" if record["n"] else "–",
+            n=f"{plural(record['n'], _unit(record))}, {plural(record['seeds'], 'seed')}" if record["n"] else "–",
         )
         for record in records
     )
+
+
+def _unit(record: Mapping[str, Any]) -> str:
+    return "target" if "of targets" in record["quantity"] else "sample"
 
 
 def _untested(record: Mapping[str, Any]) -> str:

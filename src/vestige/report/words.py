@@ -60,6 +60,11 @@ def number(value: float | None, digits: int = 2) -> str:
     return text.replace("-", "−") if float(text) != 0 else text.lstrip("-")
 
 
+def signed(value: float, digits: int = 2) -> str:
+    """A difference for reading: with its sign, also where it is positive."""
+    return f"+{number(value, digits)}" if float(f"{value:.{digits}f}") > 0 else number(value, digits)
+
+
 def cell(value: object) -> str:
     """A value of a figure's table: numbers to three places, "yes" or "no", "–" for what was not computed."""
     if value is None:
