@@ -86,6 +86,8 @@ def says(found: Recovered) -> str:
 
 def frame(back: bool | None, *, kept: bool) -> str:
     """The style of a reconstruction: of a kept sample it is no alarm that it comes back."""
+    if back is None:
+        return "original"
     return ("kept" if kept else "back") if back else "gone"
 
 
@@ -94,7 +96,8 @@ def _recovered(x: float, y: float, found: Recovered, *, kept: bool) -> list[str]
         place = f'x="{x}" y="{y}" width="{SIDE}" height="{SIDE}"'
         missing = text(x + SIDE / 2, y + SIDE / 2 + 4, "not computed", "note middle")
         return [group("", f"not computed because {found.why}", [f'<rect class="empty" {place}/>', missing])]
-    name, verdict = frame(found.back, kept=kept), "comes back" if found.back else "like never seen"
+    name = frame(found.back, kept=kept)
+    verdict = {True: "comes back", False: "like never seen", None: "no null of its class"}[found.back]
     return [
         picture(x, y, SIDE, found.pixels, says(found), name),
         text(x, y + SIDE + 18, f"NCC {number(found.ncc)} · SSIM {number(found.ssim)}", "score"),

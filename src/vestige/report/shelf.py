@@ -60,9 +60,10 @@ class Shelf:
         where = {sample: position for position, sample in enumerate(self.runs[run].facts["ids"])}
         return self.runs[run].arrays[name][[where[sample] for sample in ids]]
 
-    def bar(self, run: Run, target: str) -> float:
-        """The NCC that few never-seen images of the target's class reach in this model."""
-        return float(np.percentile(self.of(run, self.null(run, target), "ncc"), BAR))
+    def bar(self, run: Run, name: str) -> float | None:
+        """The NCC that few never-seen images of the sample's class reach in this model; None where there are none."""
+        null = self.of(run, self.null(run, name), "ncc")
+        return float(np.percentile(null, BAR)) if len(null) else None
 
 
 def open_shelf(store: Store, provenance: Mapping[str, Any]) -> Shelf:

@@ -63,7 +63,8 @@ def _recalls(found: table.Index, shelf: Shelf) -> Recalls:
     for run in shelf.runs:
         names = shelf.split(run.seed).target
         values = shelf.of(run, names, "ncc")
-        hits = sum(bool(value > shelf.bar(run, target)) for value, target in zip(values, names, strict=True))
+        bars = [shelf.bar(run, target) for target in names]
+        hits = sum(bar is not None and bool(value > bar) for value, bar in zip(values, bars, strict=True))
         old = back.get((run.training, run.stage), (0, 0))
         back[run.training, run.stage] = (old[0] + hits, old[1] + len(names))
     return Recalls(targets, {key: point.mean for key, point in null.items()}, back)
