@@ -272,6 +272,7 @@ def over_k(
         lines=tuple(drawn),
         nulls=tuple((k, one) for k, one in nulls if one),
         levels=tuple((name, point.mean) for name, point in known if point),
+        valued=lines[0][0],
     )
 
 

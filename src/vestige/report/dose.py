@@ -14,11 +14,11 @@ from vestige.report.charts import to_point
 from vestige.report.record import ChartRow, Line, LineChart, Null, Point, RowChart
 
 VARIANT = re.compile(r"(?P<kind>.+?) (?P<strength>\d+(?:\.\d+)?)(?P<unit>[^×]*?) × (?P<number>\d+)")
-AXES: dict[str, tuple[str, str]] = {
-    "number": ("strength", "similar samples of each target in training"),
-    "strength": ("number", "strength of the change that makes a similar sample"),
+AXES = {
+    "number": "similar samples of each target in training",
+    "strength": "strength of the change that makes a similar sample",
 }
-"""Axis → what is held fixed along a line, and what the axis says."""
+"""What each axis says."""
 LINES_SHOWN = 4
 STAGES = ("before", "R0", "R1")
 
@@ -30,32 +30,37 @@ def variants(rows: Rows) -> tuple[str, ...]:
     return tuple(dict.fromkeys(row["variant"] for row in rows if row.get("variant")))
 
 
-def families(rows: Rows, axis: Literal["number", "strength"]) -> dict[str, list[tuple[float, str]]]:
-    """Family, as "mask 0.3" → its (dose, variant) by dose; those with at least two doses."""
-    found: dict[str, list[tuple[float, str]]] = {}
+def families(rows: Rows, axis: Literal["number", "strength"]) -> dict[tuple[str, str], list[tuple[float, str]]]:
+    """(kind, what is held fixed), as ("mask", "0.3") → its (dose, variant) by dose; those with at least two doses."""
+    found: dict[tuple[str, str], list[tuple[float, str]]] = {}
     for variant in variants(rows):
         parsed = VARIANT.fullmatch(variant)
         if parsed is not None:
             fixed = parsed["strength"] + parsed["unit"] if axis == "number" else "× " + parsed["number"]
-            found.setdefault(f"{parsed['kind']} {fixed}", []).append((float(parsed[axis]), variant))
-    return {name: sorted(doses) for name, doses in found.items() if len(doses) > 1}
+            found.setdefault((parsed["kind"], fixed), []).append((float(parsed[axis]), variant))
+    return {family: sorted(doses) for family, doses in found.items() if len(doses) > 1}
 
 
 def compared(rows: Rows, axis: Literal["number", "strength"], metric: str, stage: str, y: str) -> list[LineChart]:
-    """One metric of the targets at one stage over the dose, a line per family, four lines a chart."""
-    lines = []
-    for name, doses in families(rows, axis).items():
+    """One metric of the targets at one stage over the dose: a chart per kind, a line per family, four at most."""
+    lines: dict[str, list[Line]] = {}
+    for (kind, fixed), doses in families(rows, axis).items():
         dots = [(dose, _point(rows, variant, stage, "target", metric)) for dose, variant in doses]
         if any(point for _, point in dots):
-            lines.append(Line(name, tuple((dose, point) for dose, point in dots if point)))
-    parts = [tuple(lines[start : start + LINES_SHOWN]) for start in range(0, len(lines), LINES_SHOWN)]
-    return [LineChart(y, AXES[axis][1], _ticks(part), part) for part in parts]
+            known = tuple((dose, point) for dose, point in dots if point)
+            lines.setdefault(kind, []).append(Line(f"{kind} {fixed}", known))
+    parts = [
+        (kind, tuple(found[start : start + LINES_SHOWN]))
+        for kind, found in lines.items()
+        for start in range(0, len(found), LINES_SHOWN)
+    ]
+    return [LineChart(f"{y}, {kind}", AXES[axis], _ticks(part), part) for kind, part in parts]
 
 
 def by_stage(rows: Rows, axis: Literal["number", "strength"]) -> list[LineChart]:
     """NCC of the targets over the dose, a chart per family, a line per stage, beside never-seen images."""
     charts = []
-    for name, doses in families(rows, axis).items():
+    for (kind, fixed), doses in families(rows, axis).items():
         lines = []
         for stage in STAGES:
             dots = [(dose, _point(rows, variant, stage, "target", "ncc")) for dose, variant in doses]
@@ -65,12 +70,13 @@ def by_stage(rows: Rows, axis: Literal["number", "strength"]) -> list[LineChart]
         if lines:
             charts.append(
                 LineChart(
-                    y=f"Mean NCC of the targets, {name}",
-                    x=AXES[axis][1],
+                    y=f"Mean NCC of the targets, {kind} {fixed}",
+                    x=AXES[axis],
                     ticks=_ticks(lines),
                     lines=tuple(lines),
                     nulls=tuple((dose, null) for dose, null in nulls if null),
                     null_name="never seen: mean, 95 % interval",
+                    valued="R0",
                 )
             )
     return charts

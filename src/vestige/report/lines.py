@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vestige.report.record import LineChart, Point, Taken
+from vestige.report.record import Line, LineChart, Taken
 from vestige.report.rows import spoken_value
 from vestige.report.svg import (
     WIDTH,
@@ -25,8 +25,8 @@ from vestige.report.words import number
 
 LEFT, RIGHT, TOP, PLOT, BELOW = 44, 236, 34, 236, 50
 """Room for the scale, for names at the right, for the heading, for the plot and for the axis."""
-CLOSEST = 16
-"""Least distance of two names at the right."""
+APART, CLOSEST = 7, 16
+"""How far lines stand apart, so that their whiskers can be told from each other; least distance of two names."""
 TAKEN_LABELS, TAKEN_ROW = 120, 34
 
 
@@ -44,7 +44,8 @@ def draw(chart: LineChart) -> tuple[str, Numbers]:
     for _, value in chart.levels:
         parts.append(line(LEFT, WIDTH - RIGHT, at(value), at(value), "level"))
     for order, found in enumerate(chart.lines):
-        parts += _line(found.dots, found.name, order, len(chart.lines), at, across)
+        apart = (order - (len(chart.lines) - 1) / 2) * APART
+        parts += _line(found, f"line-{order % 4}", at, _shifted(across, apart), chart.valued == found.name)
         if found.dots:
             names.append((at(found.dots[-1][1].mean), found.name, f"legend line-{order % 4}"))
     if chart.nulls:
@@ -81,23 +82,26 @@ def _nulls(chart: LineChart, at: Scale, across: Scale) -> list[str]:
     return [group("", says, drawn)]
 
 
-def _line(
-    dots: Sequence[tuple[float, Point]], name: str, order: int, count: int, at: Scale, across: Scale
-) -> list[str]:
-    """Dots with whiskers, joined; the lines stand a little apart so that their whiskers can be told from each other."""
-    apart = (order - (count - 1) / 2) * 7
-    places = [(across(position) + apart, at(point.mean), point) for position, point in dots]
+def _line(found: Line, style: str, at: Scale, across: Scale, valued: bool) -> list[str]:
+    """Dots with whiskers, joined. A value stands left of its dot, on the side that the line does not come from."""
+    places = [(across(position), at(point.mean), point) for position, point in found.dots]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
     parts = [f'<polyline class="path" points="{path}"/>'] if len(places) > 1 else []
+    earlier = places[0][1] if places else 0.0
     for x, y, point in places:
         marks = []
         if point.low is not None and point.high is not None:
             marks.append(line(x, x, at(point.low), at(point.high), "whisker"))
         marks.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
-        if order == 0:
-            marks.append(text(x - 8, y + 17, number(point.mean), "value halo end"))
-        parts.append(group("", f"{name}: {spoken_value(point)}, n = {point.n}", marks))
-    return [group(f"line-{order % 4}", "", parts)]
+        if valued:
+            marks.append(text(x - 8, y + (17 if y >= earlier else -8), number(point.mean), "value halo end"))
+        parts.append(group("", f"{found.name}: {spoken_value(point)}, n = {point.n}", marks))
+        earlier = y
+    return [group(style, "", parts)]
+
+
+def _shifted(across: Scale, by: float) -> Scale:
+    return lambda value: across(value) + by
 
 
 def _spread(places: Sequence[float]) -> list[float]:

@@ -156,7 +156,7 @@ class LineChart:
     """A quantity over a dose.
 
     ticks: (position, label) of the x axis. nulls: (position, null), drawn as a band. levels: (name, value) of
-    horizontal references. null_name: what the band is.
+    horizontal references. null_name: what the band is. valued: the line whose means are also written, "" for none.
     """
 
     y: str
@@ -166,6 +166,7 @@ class LineChart:
     nulls: tuple[tuple[float, Null], ...] = ()
     levels: tuple[tuple[str, float], ...] = ()
     null_name: str = "never seen, 5–95 %"
+    valued: str = ""
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,10 @@ from vestige.report.svg import (
 )
 from vestige.report.words import number
 
-LABELS, RIGHT, TOP, STEP = 300, 60, 66, 70
-"""Room for labels left and right and on top, height of a row."""
-APART = 12
-"""How far two marks of a row stand above and below its middle."""
+LABELS, RIGHT, TOP = 300, 60, 66
+"""Room for labels left and right and on top."""
+TALL, FLAT = 70, 40
+"""Height of a row with a description and without."""
 
 
 def draw(chart: RowChart) -> tuple[str, Numbers]:
@@ -35,11 +35,12 @@ def draw(chart: RowChart) -> tuple[str, Numbers]:
     values = [point.mean for row in chart.rows for point in row.points]
     marks = ticks(min([0.0, *values]), max([chart.reach, *values]))
     at = scale(marks[0], marks[-1], LABELS, WIDTH - RIGHT)
-    height = TOP + STEP * len(chart.rows) + 34
+    step = TALL if any(row.what for row in chart.rows) else FLAT
+    height = TOP + step * len(chart.rows) + 34
     parts, numbers = _axis(chart, marks, at, height), []
     shapes = {name: shape for (name, _), shape in zip(chart.series, ("with", "without"), strict=False)}
     for position, row in enumerate(chart.rows):
-        drawn, found = _row(row, TOP + position * STEP, at, shapes, first=position == 0)
+        drawn, found = _row(row, TOP + position * step, step, at, shapes, first=position == 0)
         parts += drawn
         numbers += found
     label = f"{chart.heading} by row: " + "; ".join(_spoken(record) for record in numbers)
@@ -62,19 +63,19 @@ def _axis(chart: RowChart, marks: list[float], at: Scale, height: float) -> list
     return parts
 
 
-def _row(row: ChartRow, top: float, at: Scale, shapes: Mapping[str, str], *, first: bool) -> Drawn:
-    middle = top + STEP / 2
+def _row(row: ChartRow, top: float, step: float, at: Scale, shapes: Mapping[str, str], *, first: bool) -> Drawn:
+    middle = top + step / 2
     parts = [
-        line(0, WIDTH, top + STEP, top + STEP, "rule"),
+        line(0, WIDTH, top + step, top + step, "rule"),
         text(0, top + 26, row.stage, "stage"),
         *(text(0, top + 43 + 15 * place, part, "note") for place, part in enumerate(_wrap(row.what))),
     ]
     numbers: Numbers = []
     if row.null is not None:
-        parts += _null_band(row.null, top, at, first=first)
+        parts += _null_band(row.null, top, step, at, first=first)
         numbers.append(null_record(row.null, stage=row.stage))
     for place, point in enumerate(row.points):
-        apart = 0 if len(row.points) == 1 else APART * (2 * place - 1)
+        apart = 0 if len(row.points) == 1 else step * 0.17 * (2 * place - 1)
         parts += _mark(row.stage, point, shapes[point.series], middle + apart, at)
         numbers.append({"stage": row.stage, "kind": point.series, "mean": point.mean, "low": point.low,
                         "high": point.high, "n": point.n, "seeds": point.seeds})  # fmt: skip
@@ -83,10 +84,10 @@ def _row(row: ChartRow, top: float, at: Scale, shapes: Mapping[str, str], *, fir
     return parts, numbers
 
 
-def _null_band(null: Null, top: float, at: Scale, *, first: bool) -> list[str]:
+def _null_band(null: Null, top: float, step: float, at: Scale, *, first: bool) -> list[str]:
     left, right, x = at(null.low), at(null.high), at(null.mean)
-    band = f'<rect class="band" x="{left:.1f}" y="{top}" width="{right - left:.1f}" height="{STEP}"/>'
-    parts = [group("", null_says(null), [band, line(x, x, top, top + STEP, "null")])]
+    band = f'<rect class="band" x="{left:.1f}" y="{top}" width="{right - left:.1f}" height="{step}"/>'
+    parts = [group("", null_says(null), [band, line(x, x, top, top + step, "null")])]
     if first:
         parts.append(text((left + right) / 2, top - 14, "never-seen images, 5–95 %", "note middle"))
     return parts

@@ -166,12 +166,15 @@ def collateral(material: Material) -> Section:
 
 def over_number(material: Material) -> Section:
     """Over the number of similar samples."""
-    return _over(material, "number", "How many similar samples does it take?")
+    caption = f"{_interval(material)}. Grey: the mean of never-seen images of the targets’ classes, with its interval."
+    stages = _figure("recall-number", "Recall stage by stage", caption, dose.by_stage(material.rows, "number"),
+                     why=_no_two("number"))  # fmt: skip
+    return Section("number", "How many similar samples does it take?", figures=(_residual(material, "number"), stages))
 
 
 def over_strength(material: Material) -> Section:
     """Over how strongly similar samples differ from the target."""
-    return _over(material, "strength", "How similar must they be?")
+    return Section("strength", "How similar must they be?", figures=(_residual(material, "strength"),))
 
 
 def all_variants(material: Material) -> Section:
@@ -256,23 +259,18 @@ def _sample_figure(material: Material, group: str, kind: str, heading: str) -> F
     return _figure("bars", heading, caption, drawn, f"{_counterpart(kind, material)} {ours}")
 
 
-def _over(material: Material, axis: Literal["number", "strength"], title: str) -> Section:
-    left = dose.compared(material.rows, axis, "residual", "R0", "Residual of the targets after R0")
-    stages = dose.by_stage(material.rows, axis)
-    missing = f"no two variants differ in their {axis} alone"
-    first = (
+def _residual(material: Material, axis: Literal["number", "strength"]) -> Figure:
+    caption = (
         f"1: as before unlearning; 0: as R1, where no copy is left. {_interval(material)}. Variants where before and "
         "R1 are less than 0.05 apart have no residual and no mark."
     )
-    second = f"{_interval(material)}. Grey: the mean of never-seen images of the targets’ classes, with its interval."
-    return Section(
-        axis,
-        title,
-        figures=(
-            _figure(f"residual-{axis}", "What is left after retraining without the targets", first, left, why=missing),
-            _figure(f"recall-{axis}", "Recall stage by stage", second, stages, why=missing),
-        ),
-    )
+    drawn = dose.compared(material.rows, axis, "residual", "R0", "Residual of the targets after R0")
+    heading = f"What is left after retraining without the targets, over the {axis}"
+    return _figure(f"residual-{axis}", heading, caption, drawn, why=_no_two(axis))
+
+
+def _no_two(axis: str) -> str:
+    return f"no two variants differ in their {axis} alone"
 
 
 def _counterpart(kind: str, material: Material) -> str:
