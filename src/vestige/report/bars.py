@@ -137,7 +137,7 @@ def _bar(chart: SampleChart, sample: Sampled, stage: str, x: float, width: float
 def _lines(chart: SampleChart, panel: Panel, width: float, at: Scale) -> list[str]:
     """A thin line per sample over the stages; the mean with its interval on top."""
     stages = [stage for stage in chart.stages if stage in panel.measured]
-    step = (width - LEFT - 60) / max(len(stages) - 1, 1)
+    step = (width - LEFT - 88) / max(len(stages) - 1, 1)
     place = {stage: LEFT + 26 + step * position for position, stage in enumerate(stages)}
     parts = []
     for sample in sorted(panel.samples, key=lambda sample: not sample.kept):
@@ -163,7 +163,7 @@ def _lines(chart: SampleChart, panel: Panel, width: float, at: Scale) -> list[st
 
 def _threads(panel: Panel) -> str:
     kept = sum(sample.kept for sample in panel.samples)
-    return f"one line each for {len(panel.samples) - kept} samples; dashed: {kept} kept; dots: mean, 95 % interval"
+    return f"{len(panel.samples) - kept} samples, a line each · dashed: {kept} kept · dots: mean, 95 %"
 
 
 def _numbers(panel: Panel) -> Numbers:

@@ -19,7 +19,7 @@ AXES = {
     "strength": "strength of the change that makes a similar sample",
 }
 """What each axis says."""
-LINES_SHOWN = 4
+LINES_SHOWN = 6
 STAGES = ("before", "R0", "R1")
 
 Rows = Sequence[Mapping[str, Any]]
@@ -42,7 +42,7 @@ def families(rows: Rows, axis: Literal["number", "strength"]) -> dict[tuple[str,
 
 
 def compared(rows: Rows, axis: Literal["number", "strength"], metric: str, stage: str, y: str) -> list[LineChart]:
-    """One metric of the targets at one stage over the dose: a chart per kind, a line per family, four at most."""
+    """One metric of the targets at one stage over the dose: a chart per kind, a line per family, six at most."""
     lines: dict[str, list[Line]] = {}
     for (kind, fixed), doses in families(rows, axis).items():
         dots = [(dose, _point(rows, variant, stage, "target", metric)) for dose, variant in doses]

@@ -45,9 +45,9 @@ def draw(chart: LineChart) -> tuple[str, Numbers]:
         parts.append(line(LEFT, WIDTH - RIGHT, at(value), at(value), "level"))
     for order, found in enumerate(chart.lines):
         apart = (order - (len(chart.lines) - 1) / 2) * APART
-        parts += _line(found, f"line-{order % 4}", at, _shifted(across, apart), chart.valued == found.name)
+        parts += _line(found, f"line-{order % 6}", at, _shifted(across, apart), chart.valued == found.name)
         if found.dots:
-            names.append((at(found.dots[-1][1].mean), found.name, f"legend line-{order % 4}"))
+            names.append((at(found.dots[-1][1].mean), found.name, f"legend line-{order % 6}"))
     if chart.nulls:
         names.append((at(chart.nulls[-1][1].mean), chart.null_name, "note"))
     for y, (_, name, style) in zip(_spread([y for y, *_ in names]), sorted(names), strict=True):

@@ -164,9 +164,12 @@ def limits(recalls: Recalls, config: StudyConfig, classes: int) -> tuple[str, ..
         "the standard definition of unlearning. R1, retrained without their similar images too, shows what "
         "is left when nothing of the image is in training. That R0 still gives an image back is not a "
         "failure to delete it, but it is what a person who asked for deletion would see.",
-        f"NCC is that of the best of {size} reconstructed candidates, so chance alone lifts it well above 0. "
-        "Read it only beside the never-seen images.",
     ]
+    if recalls.targets:
+        found.append(
+            f"NCC is that of the best of {size} reconstructed candidates, so chance alone lifts it well above 0. "
+            "Read it only beside the never-seen images."
+        )
     below = [
         stage
         for (training, stage), point in recalls.targets.items()
