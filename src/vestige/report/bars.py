@@ -27,7 +27,7 @@ from vestige.report.words import number
 MOST_BARS = 110
 """More than this many bars in a panel are drawn as lines."""
 LEFT, BETWEEN = 40, 44
-LEGEND, TOP, PLOT, BELOW = 34, 28, 168, 48
+LEGEND, TOP, PLOT, BELOW = 34, 28, 168, 58
 """Room for the scale and between panels; heights of legend, panel head, plot and labels."""
 WIDEST_BAR, WIDEST_GROUP = 22, 110
 ROOM_FOR_VALUE, ROOM_FOR_LABEL = 17, 24

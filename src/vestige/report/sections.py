@@ -252,8 +252,8 @@ def _sample_figure(material: Material, group: str, kind: str, heading: str) -> F
     who = "target" if group == "target" else "similar sample (1 to n of the target whose number stands below)"
     caption = (
         f"SSIM, as in the paper, and NCC of each {who} and its best reconstruction, single images in single models "
-        f"({_targets(material)}), so bars and thin lines have no intervals. {CONTROL} Grey: never-seen images of the same "
-        "classes, pooled over the stages shown."
+        f"({_targets(material)}), so bars and thin lines have no intervals. {CONTROL} Grey: never-seen images of the "
+        "same classes, pooled over the stages shown."
     )
     ours = "NCC, R1 and the null are ours." if group == "target" else "NCC and the null are ours."
     return _figure("bars", heading, caption, drawn, f"{_counterpart(kind, material)} {ours}")
