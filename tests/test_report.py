@@ -77,7 +77,8 @@ def make_folder(
                 shelf.save("scores", f"s{name}", facts, evidence, {})
                 k = int(stage.rpartition("+")[2]) if "+" in stage else 0
                 made = {"accuracy": {"test": {"right": ACCURACY.get(stage, 8) - seed, "n": 10}},
-                        "widened": {target: [*copies, *(f"other/{i}" for i in range(k - 2))]} if k else {}}  # fmt: skip
+                        "widened": {target: [*copies, *(f"other/{i}" for i in range(k - 2))]} if k else {},
+                        "removed": [target] if stage != "before" else []}  # fmt: skip
                 shelf.save("models", name, made, {"w": np.zeros(1, np.float32)}, {})
             for group, mean in (("target", RECALL[stage]), ("similar", 0.7), ("other", 0.75), ("near", 0.75),
                                 ("never_seen_same_class", 0.4)):  # fmt: skip
@@ -344,6 +345,15 @@ def test_enhanced_study_goes_over_k(tmp_path: Path) -> None:
     assert "RF-1+3 0.0 [0.0, 0.0], RF-1+5 −10.0 [−10.0, −10.0], RF-1+10 −30.0 [−30.0, −30.0]" in cost
     assert "NCC 0.85 without any, 0.60 with 3, 0.30 with 5, 0.20 with 10" in summary.headline
     assert "0.80 without any, 0.80 with 3, 0.70 with 5, 0.50 with 10" in summary.headline
+
+
+def test_a_control_is_never_taken_out(tmp_path: Path) -> None:
+    settings = {"study": "image-enhanced", "training": ["with"], "stages": ["R0", "RF-1+3"]}
+    root = make_folder(tmp_path / "run", ("R0", "RF-1+3"), **settings)
+    assert {row["sample"] for row in numbers_of(figure_of(report.summarise(root), "gallery"))} == {EVIL, "other/2"}
+    for path in (root / "models").glob("*/result.json"):  # now one stage takes it out: another takes its place
+        store.write_json(path, {**store.read_json(path), "removed": [EVIL, "other/2"]})
+    assert {row["sample"] for row in numbers_of(figure_of(report.summarise(root), "gallery"))} == {EVIL, "other/0"}
 
 
 def test_similar_headline_turns_on_the_claims(tmp_path: Path) -> None:

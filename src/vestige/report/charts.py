@@ -139,11 +139,13 @@ def columns(config: StudyConfig, training: str) -> tuple[str, ...]:
 
 
 def kept_sample(shelf: Shelf, seed: int) -> tuple[str, ...]:
-    """The control: the first other sample of a class without a target; of any class where each has one."""
+    """The control: the first other sample that no stage takes out, of a class without a target where there is one."""
     split = shelf.split(seed)
+    gone = {name for run, facts in shelf.models.items() if run.seed == seed for name in facts["removed"]}
+    stays = [name for name in split.other if name not in gone]
     classes = {shelf.label(seed, target) for target in split.target}
-    aside = [name for name in split.other if shelf.label(seed, name) not in classes]
-    return tuple((aside or list(split.other))[:1])
+    aside = [name for name in stays if shelf.label(seed, name) not in classes]
+    return tuple((aside or stays)[:1])
 
 
 def plain_stages(config: StudyConfig) -> tuple[str, ...]:

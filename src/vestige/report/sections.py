@@ -16,8 +16,8 @@ BACK = (
     "class in the same model; “like never seen” (dashed): it does not."
 )
 CONTROL = (
-    "“Kept” is a control that stays in training: the first other sample of a class without a target, where there is "
-    "one."
+    "“Kept” is a control that stays in training: the first other sample that no stage takes out, of a class "
+    "without a target where there is one."
 )
 
 
@@ -101,14 +101,15 @@ def enhanced_recall(material: Material) -> Section:
     """Recall of the targets over k."""
     drawn = []
     for metric, name in (("ncc", "NCC"), ("ssim", "SSIM")):
-        lines = [("targets", "target", metric), ("others, kept", "other", metric)]
+        lines = [("targets", "target", metric), ("all others", "other", metric)]
         levels = [("targets before", "before", "target", metric), ("targets in R1", "R1", "target", metric)]
         drawn.append(charts.over_k(material, f"Mean {name}", lines, levels=levels, null=metric))
     caption = (
         "RF is R0, retraining without the targets alone; 1+k also takes out the k training samples most similar to "
         f"each target by SSIM. {_interval(material)}. Dashed: the targets before unlearning, and in R1, where none of "
         "the copies made from them is left. Grey band: never-seen images of the targets’ classes in each model. "
-        "“Others” are all kept samples that are neither targets nor copies, natural neighbours among them."
+        "“All others”: the training samples that are neither targets nor copies, so also the natural neighbours that "
+        "1+k takes out."
     )
     ours = "The paper shows SSIM of single images; NCC, the mean with its interval, the null and R1 are ours."
     figure = _figure("recall", "Recall over the number of similar samples taken out", caption, _there(drawn),
