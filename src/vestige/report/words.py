@@ -37,6 +37,15 @@ def briefly(name: str) -> str:
     return f"nor its {stage.k} most similar" if stage.k is not None else f"nor what has SSIM ≥ {stage.tau:g}"
 
 
+def in_short(name: str) -> str:
+    """What a stage does, in two or three words for a narrow column."""
+    fixed = {"before": "unlearning", "R0": "retrained", "R1": "no copies left", "relabel": "wrong labels"}
+    stage = parse(name)
+    if name in fixed or not stage.is_widened:
+        return fixed.get(name, "")
+    return f"+ {stage.k} similar" if stage.k is not None else f"SSIM ≥ {stage.tau:g}"
+
+
 def widest_first(name: str) -> tuple[bool, int, float]:
     """Sorts widened stages: retraining last, then by how much they widen."""
     stage = parse(name)
@@ -49,6 +58,27 @@ def number(value: float | None, digits: int = 2) -> str:
         return "–"
     text = f"{value:.{digits}f}"
     return text.replace("-", "−") if float(text) != 0 else text.lstrip("-")
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A difference for reading: with its sign, also where it is positive."""
+    return f"+{number(value, digits)}" if float(f"{value:.{digits}f}") > 0 else number(value, digits)
+
+
+def cell(value: object) -> str:
+    """A value of a figure's table: numbers to three places, "yes" or "no", "–" for what was not computed."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return number(value, 3) if isinstance(value, float) else str(value)
+
+
+def column(name: str) -> str:
+    """The head of a column in a figure's table."""
+    known = {"ncc": "NCC", "ssim": "SSIM", "low": "Low", "high": "High", "n": "n", "bar": "95 % of never seen",
+             "back": "Comes back", "at": "At"}  # fmt: skip
+    return known.get(name, name if name[:1].isupper() or "-" in name else name.capitalize())
 
 
 def interval(low: float | None, high: float | None, digits: int = 2) -> str:
@@ -69,7 +99,7 @@ def headline(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: St
     """
     holds = {verdict["name"]: verdict["holds"] for verdict in verdicts}
     if "similar-samples-keep-it" not in holds:
-        return _said(verdicts)
+        return said(verdicts)
     before, after = (recalls.targets.get(("with", stage)) for stage in ("before", "R0"))
     if before is None or after is None:
         return (
@@ -106,6 +136,8 @@ def deck(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: StudyC
     size = f"{plural(config.data.targets, 'image')} to forget, {plural(found, 'seed')}."
     if found > 1:
         size = f"{plural(config.data.targets, 'image')} to forget in each of {found} seeds."
+    if not verdicts:
+        return size
     if not judged:
         return f"{size} None of the {len(verdicts)} claims could be tested."
     held = [verdict for verdict in judged if verdict["holds"]]
@@ -132,9 +164,12 @@ def limits(recalls: Recalls, config: StudyConfig, classes: int) -> tuple[str, ..
         "the standard definition of unlearning. R1, retrained without their similar images too, shows what "
         "is left when nothing of the image is in training. That R0 still gives an image back is not a "
         "failure to delete it, but it is what a person who asked for deletion would see.",
-        f"NCC is that of the best of {size} reconstructed candidates, so chance alone lifts it well above 0. "
-        "Read it only beside the never-seen images.",
     ]
+    if recalls.targets:
+        found.append(
+            f"NCC is that of the best of {size} reconstructed candidates, so chance alone lifts it well above 0. "
+            "Read it only beside the never-seen images."
+        )
     below = [
         stage
         for (training, stage), point in recalls.targets.items()
@@ -159,7 +194,7 @@ def limits(recalls: Recalls, config: StudyConfig, classes: int) -> tuple[str, ..
     return tuple(found)
 
 
-def _said(verdicts: Sequence[Mapping[str, Any]]) -> str:
+def said(verdicts: Sequence[Mapping[str, Any]]) -> str:
     """The outcomes of a study's own claims, as sentences with their numbers."""
     judged = [verdict for verdict in verdicts if verdict["holds"] is not None]
     if not judged:
