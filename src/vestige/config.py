@@ -154,7 +154,7 @@ class ShadowConfig(Settings):
     """Shadow models, in pairs: one trained with the targets, one without them."""
 
     models: int = Field(16, ge=8, multiple_of=2, description="how many, per seed and training arm")
-    gamma: float = Field(2.0, ge=1, description="RMIA: how many times likelier than a population sample")
+    gamma: float = Field(1.0, ge=1, description="RMIA: how many times likelier than a population sample")
 
 
 class Recipe(Settings):

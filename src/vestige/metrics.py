@@ -100,20 +100,20 @@ def jensen_shannon(p: ArrayLike, q: ArrayLike) -> Array:
     return np.clip((_kl_terms(a, middle) + _kl_terms(b, middle)) / 2, 0, LOG2)
 
 
-def zrf(p: ArrayLike, untrained: ArrayLike) -> float:
-    """Zero retrain forgetting, 1 − mean JS(model, untrained network) on D_f (Chundawat et al. 2023, equation 5).
+def zrf(p: ArrayLike, untrained: ArrayLike) -> Array:
+    """1 − JS(model, untrained network) per sample (N,); its mean over D_f is ZRF (Chundawat et al. 2023, equation 5).
 
     1: answers as an untrained network does, which R0 need not. In nats, so never below 1 − log 2.
     """
-    return float(1 - jensen_shannon(p, untrained).mean())
+    return np.asarray(1 - jensen_shannon(p, untrained), np.float64)
 
 
-def activation_distance(p: ArrayLike, reference: ArrayLike) -> float:
-    """The mean over samples of ‖p − p_ref‖₂, in 0…√2 (Golatkar et al. 2021; Chundawat et al. 2023)."""
+def activation_distance(p: ArrayLike, reference: ArrayLike) -> Array:
+    """‖p − p_ref‖₂ per sample (N,), in 0…√2; its mean over D_f is the metric (Chundawat et al. 2023)."""
     a, b = _probabilities(p), _probabilities(reference)
     if a.shape != b.shape:
         raise InputError(f"a distance needs two distributions of one shape, got {a.shape} and {b.shape}")
-    return float(np.linalg.norm(a - b, axis=1).mean())
+    return np.asarray(np.linalg.norm(a - b, axis=1), np.float64)
 
 
 def relearn_time(accuracy: ArrayLike, original: float) -> int | None:
@@ -137,7 +137,7 @@ def residual_knowledge(right: ArrayLike, reference: ArrayLike) -> Array:
     if a.shape != b.shape or a.ndim != 2 or a.size == 0:
         raise InputError(f"residual knowledge needs the same draws of both, (N, draws); got {a.shape} and {b.shape}")
     above, below = a.mean(1), b.mean(1)
-    return np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
+    return np.asarray(np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0), np.float64)
 
 
 def klom(unlearned: ArrayLike, retrained: ArrayLike, bins: int = 20) -> Array:

@@ -152,3 +152,17 @@ class Run:
     @property
     def label(self) -> str:
         return f"seed {self.seed} · {self.training} · {self.stage}"
+
+
+@dataclass(frozen=True)
+class ShadowRun:
+    """One shadow model of a study: which replicate, which training arm, which of them, unlearned by which stages."""
+
+    seed: int
+    training: str
+    index: int
+    stages: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        return f"seed {self.seed} · {self.training} · shadow {self.index}"

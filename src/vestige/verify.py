@@ -23,7 +23,9 @@ BOUNDS = {"ncc": (-1.0, 1.0), "ssim": (-1.0, 1.0), "auc": (0.0, 1.0), "tpr_at_1p
 BOUNDS |= {f"{part}_accuracy": (0.0, 1.0) for part in ("train", "forget", "near", "test")} | {
     "constructed_copies": (0.0, 1.0)
 }
-BOUNDS |= dict.fromkeys(("UA", "RA", "TA", "average_gap", "tow", "mia_efficacy", "zrf", "forgetting_quality"), (0.0, 1.0))
+BOUNDS |= dict.fromkeys(
+    ("UA", "RA", "TA", "average_gap", "tow", "mia_efficacy", "zrf", "forgetting_quality"), (0.0, 1.0)
+)
 BOUNDS |= {f"{attack}_auc": (0.0, 1.0) for attack in ("loss", "mentr", "lira", "lira_offline", "rmia", "u_lira")}
 BOUNDS |= {f"{attack}_tpr_at_1pct_fpr": (0.0, 1.0) for attack in ("loss", "lira", "rmia")}
 BOUNDS |= {"js": (0.0, math.log(2)), "activation_distance": (0.0, math.sqrt(2))}
@@ -49,11 +51,11 @@ METRICS: dict[str, dict[str, str]] = {
     "RA": {"unit": "0…1", "better": "reference", "what": "accuracy on the arm without its targets"},
     "TA": {"unit": "0…1", "better": "reference", "what": "accuracy on unseen samples"},
     "mia_efficacy": {"unit": "0…1", "better": "reference", "what": "targets that an SVC on p_y takes for non-members"},
-    "average_gap": {"unit": "0…1", "better": "0", "what": "mean distance of UA, RA, TA and MIA-efficacy to the reference"},
+    "average_gap": {"unit": "0…1", "better": "0", "what": "mean distance of UA, RA, TA, MIA-efficacy to the reference"},
     "tow": {"unit": "0…1", "better": "1", "what": "tug of war: closeness of the three accuracies to the reference's"},
     "js": {"unit": "nats, 0…0.69", "better": "0", "what": "Jensen–Shannon divergence to the reference on the targets"},
     "activation_distance": {"unit": "0…1.41", "better": "0", "what": "‖p − p of the reference‖ on the targets"},
-    "residual_knowledge": {"unit": "ratio", "better": "1", "what": "right answers around the targets, to the reference's"},
+    "residual_knowledge": {"unit": "ratio", "better": "1", "what": "right answers near targets, to the reference's"},
     "zrf": {"unit": "0.31…1", "better": "reference", "what": "likeness to an untrained network on the targets"},
     "relearn_time": {"unit": "steps", "better": "reference", "what": "until the targets' accuracy is as before"},
     "relearn_time_loss": {"unit": "steps", "better": "reference", "what": "until the targets' loss is as before"},
@@ -66,8 +68,8 @@ METRICS: dict[str, dict[str, str]] = {
     "rmia_auc": {"unit": "0…1", "better": "reference", "what": "the same by RMIA"},
     "rmia_tpr_at_1pct_fpr": {"unit": "0…1", "better": "reference", "what": "members above RMIA's 1 % threshold"},
     "u_lira_auc": {"unit": "0…1", "better": "0.5", "what": "U-LiRA: unlearned shadow models told from retrained ones"},
-    "klom": {"unit": "nats", "better": "reference", "what": "KL of the margins of retrained and unlearned shadow models"},
-    "forgetting_quality": {"unit": "0…1", "better": "reference", "what": "the NeurIPS 2023 contest's, on shadow models"},
+    "klom": {"unit": "nats", "better": "reference", "what": "KL of the margins of retrained, unlearned shadow models"},
+    "forgetting_quality": {"unit": "0…1", "better": "reference", "what": "that of the NeurIPS 2023 contest"},
     "rte": {"unit": "× R0", "better": "lower", "what": "processor time of the method, as a ratio to retraining (R0)"},
 }  # fmt: skip
 """Every metric: its unit, which way is better, and what it is. "reference": as close as possible to R0 or R1."""

@@ -1,7 +1,7 @@
 """Images behind the modality contract (see vestige.modality)."""
 
-from vestige.image.data import load, make_similar, unit
+from vestige.image.data import jitter, load, make_similar, unit
 from vestige.image.model import build, embed, logits, losses, restore
 from vestige.image.recover import recover
 
-__all__ = ["build", "embed", "load", "logits", "losses", "make_similar", "recover", "restore", "unit"]
+__all__ = ["build", "embed", "jitter", "load", "logits", "losses", "make_similar", "recover", "restore", "unit"]

@@ -72,6 +72,19 @@ def make_similar(samples: Samples, count: int, *, config: DataConfig, generator:
     return made
 
 
+def jitter(samples: Samples, count: int, *, radius: float, generator: torch.Generator) -> list[Samples]:
+    """`count` random neighbours of each sample, evenly drawn in the ∞-norm ball of this radius, cut to [0, 1].
+
+    samples: x (N, C, H, W) in [0, 1]. Returns one Samples per sample, with ids "source~near-0", ….
+    """
+    made = []
+    for name, x, y in zip(samples.ids, samples.x, samples.y, strict=True):
+        shift = torch.rand((count, *x.shape), generator=generator) * 2 - 1
+        ids = tuple(f"{name}~near-{position}" for position in range(count))
+        made.append(Samples(ids, (x + radius * shift).clamp(0, 1), y.repeat(count), samples.classes))
+    return made
+
+
 def mask_blocks(image: Tensor, block: int, fraction: float, generator: torch.Generator) -> Tensor:
     """The image with ⌊blocks·fraction⌋ of its block×block blocks set to 0 in all channels (paper, A.3).
 
