@@ -255,10 +255,16 @@ def flags(*more):
 
 
 def test_shadow_models_that_fail_are_retried_listed_and_exit_4(npz, tmp_path, monkeypatch, capsys):
-    """In real worker processes: with such a rate every training diverges; runs go on, shadow models fail."""
+    """In a real worker process: with such a rate every training diverges; runs go on, shadow models fail."""
+    real = executor.run_local
+
+    def mixed(work, jobs, **options):
+        return (real if jobs and isinstance(jobs[0], ShadowRun) else here)(work, jobs, **options)
+
+    monkeypatch.setattr(executor, "run_local", mixed)
     out = tmp_path / "failing"
     sets = flags("train.lr=1e30", "stages=[before,R0]", "training=[with]")
-    arguments = ("--data", npz, "--seeds", 1, "--out", out, *sets)
+    arguments = ("--data", npz, "--seeds", 1, "--workers", 1, "--out", out, *sets)
     status, said = command(monkeypatch, capsys, "study", "image-methods", *arguments)
     assert status == 4
     assert said.count("failed and is tried once more: ArithmeticError: training diverged") == 8
