@@ -45,7 +45,8 @@ COLUMNS = (
 OUTPUT_COLUMNS = (
     ("model", "UA", "UA"), ("model", "RA", "RA"), ("model", "TA", "TA"), ("model", "near_accuracy", "accuracy on near"),
     ("target", "mia_efficacy", "MIA-efficacy"), ("vs_R0", "average_gap", "average gap to R0"),
-    ("vs_R1", "average_gap", "to R1"), ("vs_R0", "tow", "ToW to R0"), ("vs_R0", "js", "JS to R0"), ("vs_R1", "js", "to R1"),
+    ("vs_R1", "average_gap", "to R1"), ("vs_R0", "tow", "ToW to R0"), ("vs_R0", "js", "JS to R0"),
+    ("vs_R1", "js", "JS to R1"),
     ("vs_R0", "activation_distance", "activation distance to R0"),
     ("vs_R0", "residual_knowledge", "residual knowledge to R0"), ("target", "zrf", "ZRF"),
     ("target", "relearn_time", "relearn time"), ("target", "loss_auc", "loss AUC"), ("target", "lira_auc", "LiRA AUC"),

@@ -51,9 +51,9 @@ METHOD_CAPTION = (
 def show_results(rows: list[dict[str, Any]], times: list[dict[str, Any]]) -> None:
     """The tables of what was measured: recall, or the methods beside their references, or both."""
     metrics = {row["metric"] for row in rows}
-    if "UA" in metrics:
+    if "UA" in metrics or "ncc" not in metrics:
         show_methods(rows + times)
-    if "UA" not in metrics or "ncc" in metrics:
+    if "ncc" in metrics:
         show_table(rows)
 
 
