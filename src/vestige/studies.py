@@ -123,7 +123,7 @@ ENHANCED_CLAIMS = (
     ),
 )  # fmt: skip
 
-QUANTITIES = {"ncc": "NCC", "lira_auc": "LiRA's AUC", "average_gap": "average gap"}
+QUANTITIES = {"ncc": "NCC", "lira_auc": "LiRA's AUC", "u_lira_auc": "U-LiRA's AUC", "average_gap": "average gap"}
 
 METHOD_STAGES = (
     "finetune", "relabel", "GA", "NegGrad+", "SCRUB", "BadTeacher", "SalUn", "L1-sparse", "CF-k", "EU-k", "SSD",
@@ -148,6 +148,18 @@ METHOD_CLAIMS = (
         "With similar samples in training, doing nothing passes for retraining by the average gap",
         "With similar samples in training, the average gap tells doing nothing from retraining",
         group="vs_R0", metric="average_gap",
+    ),
+    Claim(
+        "u-lira-tells", "without", "before", "R0", "at least", 0.20,
+        "Without similar samples, U-LiRA tells models that were trained on the targets from others",
+        "Without similar samples, U-LiRA hardly tells models that were trained on the targets from others",
+        metric="u_lira_auc",
+    ),
+    Claim(
+        "u-lira-is-blinded", "with", "before", "R0", "at most", 0.20,
+        "With similar samples in training, U-LiRA hardly tells models trained on the targets from others",
+        "With similar samples in training, U-LiRA still tells models trained on the targets from others",
+        metric="u_lira_auc",
     ),
     *(
         Claim(
