@@ -302,6 +302,7 @@ def test_a_shadow_model_that_fails_once_costs_nothing(npz, finished, tmp_path, m
     ("sets", "message"),
     [
         (["data.never_seen=15"], "shadow models need 6 never-seen samples of class"),
+        (["data.per_class=1", "data.similar=0", "stages=[before,R0]"], "more of class"),
         (["measure=[membership]"], "membership is judged on outputs; add outputs"),
         (["measure=[]"], "measure needs at least one"),
         (["measure=[recal]"], "recall"),
@@ -312,6 +313,7 @@ def test_a_shadow_model_that_fails_once_costs_nothing(npz, finished, tmp_path, m
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_trained(npz, tmp_path, monkeypatch, capsys, sets, message):
+    monkeypatch.setattr(executor, "run_local", here)
     out = tmp_path / "bad"
     status, said = command(
         monkeypatch, capsys, "study", "image-methods", "--data", npz, "--out", out, "--workers", 1, *flags(*sets)

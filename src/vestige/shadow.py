@@ -33,12 +33,14 @@ ON_UNLEARNED: tuple[Key, ...] = (
 def population(split: Split, training: str, labels: Mapping[str, int]) -> tuple[str, ...]:
     """Never-seen samples, per class as many as the arm has beside its targets.
 
-    Raises InputError where there are too few.
+    Raises InputError where there are too few, or where a target is all that its class has.
     """
     wanted = Counter(labels[name] for name in split.training(training))
     wanted.subtract(labels[name] for name in split.target)
     chosen: list[str] = []
     for label, count in sorted(wanted.items()):
+        if count == 0:
+            raise InputError(f"shadow models need more of class {label} than its target; raise data.per_class")
         there = [name for name in split.never_seen if labels[name] == label]
         if len(there) < count:
             raise InputError(
