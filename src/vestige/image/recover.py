@@ -57,7 +57,8 @@ def recover(
 
     The reconstruction sees the weights, the mean image and `per_class` candidates per class, never
     the samples. Returns the NCC of each sample's best candidate, clipped to [0, 1], with evidence
-    ncc [−1, 1], ssim [−1, 1] and image (N, C, H, W) uint8, and the fact unexplained: ‖θ − Σ λ∇m‖²/‖θ‖².
+    ncc [−1, 1], ssim [−1, 1], outside [0, 1] (see `RowSpace.outside`) and image (N, C, H, W) uint8, and the
+    facts unexplained: ‖θ − Σ λ∇m‖²/‖θ‖², and found: the candidates that came out exactly.
     Raises InputError for a model that is not the homogeneous MLP: the method does not apply there.
     """
     if not isinstance(model, MLP):
@@ -68,9 +69,11 @@ def recover(
     evidence = {
         "ncc": ncc.numpy(),
         "ssim": ssim(pictures, samples.x).numpy(),
+        "outside": RowSpace.of(model).outside((samples.x - model.mean).flatten(1)).numpy(),
         "image": (pictures * 255).round().to(torch.uint8).numpy(),
     }
-    return Scores(samples.ids, np.clip(evidence["ncc"], 0, 1), evidence, {"unexplained": unexplained})
+    facts = {"unexplained": made.unexplained, "found": float(made.found)}
+    return Scores(samples.ids, np.clip(evidence["ncc"], 0, 1), evidence, facts)
 
 
 def reconstruct(
