@@ -182,6 +182,60 @@ def unlearn(
 
 
 @app.command()
+def tune(
+    methods: Annotated[list[str], typer.Argument(metavar="METHOD…", help="Methods, as SCRUB; or all.")],
+    model: Annotated[str | None, typer.Option("--model", help="mlp, cnn or resnet18.")] = None,
+    data: Data = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds to choose on; never those reported.")] = "100,101,102",
+    budget: Annotated[float, typer.Option("--budget", min=0, help="Seconds per method.")] = 600.0,
+    share: Annotated[float, typer.Option("--share", min=0, max=1, help="Passes allowed, of retraining's.")] = 0.3,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Settings to try per method.")] = 12,
+    write: Annotated[Path | None, typer.Option("--write", help="Add what is found to this file of presets.")] = None,
+    config: Config = None,
+    sets: Sets = None,
+    dry_run: Dry = False,
+    json: Json = False,
+) -> None:
+    """Search the methods' settings by the gap to R0, at a share of retraining's cost."""
+    import time
+
+    from vestige import __version__, presets, studies
+    from vestige.executor import one_thread, say
+    from vestige.terminal import show_tuned
+    from vestige.tune import RANGES, SIZE, check, search
+
+    chosen = list(RANGES) if methods == ["all"] else methods
+    for method in chosen:
+        check(method)
+    sets = [*([f"model.kind={model}"] if model else []), *(sets or [])]
+    settings = studies.configure("image-target", None, config, sets, base=SIZE, data=data)
+    if dry_run:
+        _plan(settings, write or Path("-"), json, recall=False)
+        return
+    one_thread()
+    limits = f"--seeds {seeds} --trials {trials} --share {share:g} --budget {budget:g}"
+    changes = "".join(f" --set {change}" for change in sets[bool(model) :])
+    command = f"--data {settings.data.source} --model {settings.model.kind} {limits}{changes}"
+    found = {}
+    for method, entry in search(
+        chosen, settings, seeds=_numbers(seeds), trials=trials, share=share, budget=budget, say=say
+    ):
+        entry["found"] |= {
+            "command": f"vestige tune {method} {command}",
+            "version": __version__,
+            "date": time.strftime("%Y-%m-%d"),
+        }
+        found[method] = entry
+        say(f"{method}: gap {entry['gap']:.3f} (doing nothing {entry['before']:.3f}), {entry['settings']}")
+        if write:
+            presets.add(write, settings.model.kind, method, entry)
+    if json:
+        show_record({"model": settings.model.kind, "methods": found}, json)
+    else:
+        show_tuned(found)
+
+
+@app.command()
 def verify(
     training: Annotated[str | None, typer.Option("--training", help="Only this arm.")] = None,
     stage: Annotated[
@@ -202,7 +256,7 @@ def verify(
 
     Without --stage: every model that stands there. With it, models that are missing are made first.
     """
-    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run, json=json)
+    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run, json=json, recall=True)
     if laboratory is None:
         return
     from vestige import studies
@@ -309,9 +363,20 @@ def _study(
 
 
 def _step(
-    out: Path, config: Path | None, sets: list[str] | None, *, fresh: bool, dry_run: bool, json: bool, **flags: Any
+    out: Path,
+    config: Path | None,
+    sets: list[str] | None,
+    *,
+    fresh: bool,
+    dry_run: bool,
+    json: bool,
+    recall: bool = False,
+    **flags: Any,
 ) -> Laboratory | None:
-    """The laboratory in a run folder: by its own configuration when none is given. None after a dry run."""
+    """The laboratory in a run folder: by its own configuration when none is given. None after a dry run.
+
+    recall: whether reconstruction will be asked for.
+    """
     from vestige import store, studies
 
     if (out / store.MARKER).is_file() and not (config or sets or fresh or any(v is not None for v in flags.values())):
@@ -319,17 +384,17 @@ def _step(
     else:
         settings = studies.configure("image-target", None, config, sets, **flags)
     if dry_run:
-        _plan(settings, out, json)
+        _plan(settings, out, json, recall=recall)
         return None
-    return studies.open_laboratory(settings, out, fresh=fresh)
+    return studies.open_laboratory(settings, out, fresh=fresh, recall=recall)
 
 
-def _plan(settings: StudyConfig, out: Path, json: bool) -> None:
+def _plan(settings: StudyConfig, out: Path, json: bool, *, recall: bool = True) -> None:
     from vestige import assets
     from vestige.config import to_yaml
     from vestige.experiment import plan
 
-    runs = plan(settings)
+    runs = plan(settings, recall=recall)
     asset = assets.locate(settings.data.source)
     if json:
         show_record(
@@ -344,9 +409,11 @@ def _plan(settings: StudyConfig, out: Path, json: bool) -> None:
 
 def _model(laboratory: Laboratory, training: str, stage: str, json: bool) -> None:
     from vestige.executor import one_thread, say
+    from vestige.experiment import check, check_method
     from vestige.types import Run
 
     one_thread()
+    check_method(laboratory.config, check(stage))
     run = Run(laboratory.config.seed, _arm(training), stage)
     laboratory.data(run.seed, say)
     laboratory.check_room([run])
@@ -386,6 +453,15 @@ def _arm(training: str) -> str:
     if training not in ("with", "without"):
         raise InputError(f"--training is with or without, got {training!r}")
     return training
+
+
+def _numbers(text: str) -> list[int]:
+    from vestige.types import InputError
+
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--seeds takes numbers such as 100,101,102, got {text!r}") from None
 
 
 def _report_failures(failures: list[tuple[str, str]]) -> None:

@@ -19,6 +19,7 @@ from vestige.store import Store
 from vestige.types import InputError, Run
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from torch import nn
 
     from vestige.types import Samples, Split
@@ -42,12 +43,27 @@ def check(name: str) -> Stage:
     return stage
 
 
-def plan(config: StudyConfig) -> tuple[Run, ...]:
+def check_method(config: StudyConfig, stage: Stage) -> None:
+    """Raise InputError for a method that cannot serve the models that this configuration trains."""
+    from vestige.sisa import NOT_SHARDED
+
+    if stage.method == "SISA" and config.train.sisa is None:
+        raise InputError(NOT_SHARDED.format(found=config.model.kind))
+
+
+def plan(config: StudyConfig, *, recall: bool = True) -> tuple[Run, ...]:
     """The runs of a study, models before unlearning first. R1 and widening exist *with* only.
 
-    Raises InputError for unknown stages.
+    recall: whether reconstruction will be asked for. Raises InputError for unknown stages, and for a method or
+    reconstruction that cannot serve the models.
     """
+    from vestige.modality import modality
+
+    if recall:
+        modality(config.modality).check_recover(config.model, config.train.sisa is not None)
     stages = {name: check(name) for name in config.stages}
+    for stage in stages.values():
+        check_method(config, stage)
     runs = [
         Run(seed, training, name)
         for seed in range(config.seed, config.seed + config.seeds)
@@ -71,7 +87,7 @@ class Laboratory:
 
     def model_name(self, run: Run) -> str:
         stage = parse(run.stage)
-        parts = [self.config.model, self.config.train]
+        parts: list[BaseModel] = [self.config.model, self.config.train]
         if not _is_from_scratch(stage):
             parts.append(self.config.unlearn)
         return fingerprint("model", self.data_name(run.seed), run.training, run.stage, *parts, run.seed)
@@ -109,6 +125,7 @@ class Laboratory:
         """The model of one run, trained or unlearned if it is not there."""
         import torch
 
+        from vestige import sisa
         from vestige.modality import modality
 
         name = self.model_name(run)
@@ -119,7 +136,8 @@ class Laboratory:
             weights = {key: value.numpy() for key, value in model.state_dict().items()}
             self.store.save("models", name, facts, weights, _clock(start))
         arrays = self.store.load("models", name).arrays
-        return room.restore(self.config.model, {key: torch.from_numpy(value) for key, value in arrays.items()})
+        weights = {key: torch.from_numpy(value) for key, value in arrays.items()}
+        return sisa.restore(weights, modality=room, config=self.config.recipe)
 
     def scores(self, run: Run, say: Say) -> None:
         """The recall of everything that is asked of one model, measured if it is not there."""
@@ -153,8 +171,7 @@ class Laboratory:
     def _make_model(self, run: Run, say: Say) -> tuple[nn.Module, dict[str, Any]]:
         from vestige import similar
         from vestige.modality import modality
-        from vestige.random import stream
-        from vestige.train import train
+        from vestige.sisa import learn
         from vestige.unlearn import METHODS, widen
 
         room, recipe, stage = modality(self.config.modality), self.config.recipe, parse(run.stage)
@@ -164,8 +181,7 @@ class Laboratory:
         removed: tuple[str, ...] = ()
         found: Mapping[str, tuple[str, ...]] = {}
         if stage == Stage():
-            fresh = room.build(recipe.model, everything, generator=stream(run.seed, "train"))
-            model = train(fresh, everything, modality=room, config=recipe.train, on_step=on_step)
+            model = learn(everything, modality=room, config=recipe, seed=run.seed, on_step=on_step)
         else:
             forget = samples.take(split.target + (split.all_similar() if stage.scope == "similar" else ()))
             retain = everything.without(forget.ids)
@@ -202,7 +218,7 @@ def rehearse(config: StudyConfig) -> None:
 
     room = modality(config.modality)
     everything = room.load(assets.locate(config.data.source))
-    runs = plan(config)
+    runs = plan(config, recall=False)
     for seed in dict.fromkeys(run.seed for run in runs):
         _, split = dataset.entail(config.data, everything, modality=room, seed=seed)
         for run in runs:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from vestige import __version__, assets, collect, config, executor, experiment, provenance, store, verify
+from vestige import __version__, assets, collect, config, executor, experiment, presets, provenance, store, verify
 from vestige.config import StudyConfig
 from vestige.types import InputError, Run
 
@@ -169,12 +169,14 @@ def configure(
     preset: str | None = None,
     file: Path | None = None,
     sets: list[str] | None = None,
+    base: Mapping[str, Any] | None = None,
     **flags: Any,
 ) -> StudyConfig:
-    """The configuration of a study: defaults, preset, the data set's own settings, YAML, --set, flags.
+    """The configuration of a study: defaults, the data set's and the network's own, preset, YAML, --set, flags.
 
-    flags: seed, seeds, data; None means not given. preset: by default the file's, else "small".
-    Raises InputError for anything unknown.
+    flags: seed, seeds, data; None means not given. preset: by default the file's, else "small". base: over the
+    preset. Networks other than the MLP bring their training and, unless `unlearn.preset` says published, the
+    tuned settings of the methods. Raises InputError for anything unknown.
     """
     written = config.read_yaml(file) if file else {}
     preset = preset or str(written.get("preset", "small"))
@@ -187,21 +189,28 @@ def configure(
         asked["data"] = {"source": flags["data"]}
     layers = [
         STUDIES[study].presets[preset],
+        base or {},
         written,
         config.read_set(sets or []),
         asked,
         {"study": study, "preset": preset},
     ]
-    source = config.build(layers).data.source
-    return config.build([{"data": assets.settings(source)}, *layers])
+    first = config.build(layers)
+    own = [{"data": assets.settings(first.data.source)}, presets.training(first.model.kind)]
+    if config.build([*own, *layers]).unlearn.preset == "tuned":
+        own.append(presets.tuned(first.model.kind))
+    return config.build([*own, *layers])
 
 
-def open_laboratory(settings: StudyConfig, out: Path, *, fresh: bool = False) -> experiment.Laboratory:
+def open_laboratory(
+    settings: StudyConfig, out: Path, *, fresh: bool = False, recall: bool = True
+) -> experiment.Laboratory:
     """The place where this study's runs take place. Everything that can be checked cheaply is checked first.
 
     fresh: what vestige wrote there before is removed, but only once the new data have been read and drawn.
+    recall: whether reconstruction will be asked for.
     """
-    experiment.plan(settings)
+    experiment.plan(settings, recall=recall)
     source = assets.locate(settings.data.source).digest()
     if fresh:
         experiment.rehearse(settings)
@@ -337,7 +346,9 @@ def failures(laboratory: experiment.Laboratory) -> list[tuple[str, str]]:
 
 def command(settings: StudyConfig) -> str:
     """The command that makes this result again."""
-    default = configure(settings.study, settings.preset, data=settings.data.source)
+    chosen = [f"model.kind={settings.model.kind}", f"unlearn.preset={settings.unlearn.preset}"]
+    default = configure(settings.study, settings.preset, data=settings.data.source, sets=chosen)
+    plain = configure(settings.study, settings.preset, data=settings.data.source, sets=chosen[:1])
     source = shlex.quote(settings.data.source)
     if settings.study == "quickstart":
         parts = ["vestige quickstart"]
@@ -349,6 +360,10 @@ def command(settings: StudyConfig) -> str:
         parts.append(f"--seeds {settings.seeds}")
     if settings.seed != default.seed:
         parts.append(f"--seed {settings.seed}")
+    if settings.model.kind != "mlp":
+        parts.append(f"--set {chosen[0]}")
+    if settings.unlearn.preset != plain.unlearn.preset:
+        parts.append(f"--set {chosen[1]}")
     ours, theirs = settings.model_dump(mode="json"), default.model_dump(mode="json")
     parts += [f"--set {shlex.quote(change)}" for change in _changes(ours, theirs, skip=("seed", "seeds"))]
     return " ".join(parts)
@@ -360,8 +375,8 @@ def _changes(
     found: list[str] = []
     for key, value in ours.items():
         if isinstance(value, Mapping):
-            found += _changes(value, theirs[key], f"{prefix}{key}.")
-        elif value != theirs[key] and key not in skip:
+            found += _changes(value, theirs.get(key) or {}, f"{prefix}{key}.")
+        elif (key not in theirs or value != theirs[key]) and key not in skip:
             text = "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else value
             found.append(f"{prefix}{key}={text}")
     return found

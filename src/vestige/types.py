@@ -68,6 +68,13 @@ class Samples:
         rows = [where[name] for name in ids]
         return Samples(ids, self.x[rows], self.y[rows], self.classes)
 
+    def at(self, rows: Any) -> Samples:
+        """The records at these positions, a slice or a tensor of int64: a batch."""
+        if isinstance(rows, slice):
+            return self if rows == slice(None) else Samples(self.ids[rows], self.x[rows], self.y[rows], self.classes)
+        ids = tuple(self.ids[row] for row in rows.tolist())
+        return Samples(ids, self.x[rows], self.y[rows], self.classes)
+
     def without(self, ids: Iterable[str]) -> Samples:
         """The records that are left when those with these ids are taken out, in the same order."""
         gone = set(ids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vestige.config import StudyConfig
+from vestige.config import MLPConfig, StudyConfig
 from vestige.report.record import Recalls
 from vestige.stages import parse
 
@@ -118,7 +118,8 @@ def deck(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: StudyC
 def limits(recalls: Recalls, config: StudyConfig, classes: int) -> tuple[str, ...]:
     """What the report does not show, as plain sentences."""
     size = config.data.per_class * classes
-    widths = " and ".join(map(str, config.model.hidden))
+    # nothing else can be reconstructed from
+    widths = " and ".join(map(str, config.model.hidden)) if isinstance(config.model, MLPConfig) else config.model.kind
     over = (
         f"One seed: the intervals are over {plural(config.data.targets, 'target')} only, and say nothing "
         "about another draw of targets or another training run."
