@@ -103,7 +103,7 @@ def test_no_sample_sees_its_batch(kind):
 
 
 def test_resnet18_is_resnet18():
-    """Stem, 16 convolutions in 8 blocks, 3 shortcuts, head: 11.17 million weights at width 64 for 10 classes (colour)."""
+    """Stem, 16 convolutions in 8 blocks, 3 shortcuts, head; 11.17 million weights for colour and 10 classes."""
     one = Samples(("a",), torch.zeros(1, 3, 32, 32), torch.zeros(1, dtype=torch.int64), 10)
     model = image.build(ResNetConfig(), one, generator=stream(0, "train"))
     assert sum(isinstance(part, nn.Conv2d) for part in model.modules()) == 1 + 16 + 3
@@ -111,7 +111,7 @@ def test_resnet18_is_resnet18():
 
 
 def test_images_too_small_for_the_convolutions():
-    with pytest.raises(InputError, match="halve images of 12×12 to nothing; give fewer model.channels"):
+    with pytest.raises(InputError, match=r"halve images of 12×12 to nothing; give fewer model\.channels"):
         image.build(CNNConfig(channels=(4,) * 4), toys(), generator=stream(0, "train"))
 
 
@@ -328,7 +328,7 @@ def test_sisa_on_a_model_not_trained_so(known):
 
 def test_a_shard_without_samples():
     config = recipe("mlp", sisa=Sisa(shards=40, slices=2))
-    with pytest.raises(InputError, match="has no samples in its first slice of 2; lower train.sisa.shards"):
+    with pytest.raises(InputError, match=r"has no samples in its first slice of 2; lower train\.sisa\.shards"):
         learn(toys(), modality=image, config=config, seed=0)
 
 

@@ -47,7 +47,7 @@ def trained():
 @pytest.fixture(scope="module")
 def sharded(trained):
     """The same, trained in shards."""
-    model, forget, retain = trained
+    _, forget, retain = trained
     parts = RECIPE.model_copy(update={"train": TrainConfig(steps=200, sisa={"shards": 2, "slices": 2})})
     both = Samples(
         retain.ids + forget.ids, *(torch.cat([getattr(part, k) for part in (retain, forget)]) for k in "xy"), 3

@@ -34,15 +34,22 @@ SETTINGS = {
 def training(kind: str) -> dict[str, Any]:
     """The configuration layer that a kind of network brings: its training, and that its methods are tuned.
 
-    Empty for the MLP, whose recipe is the default.
+    Empty for the MLP, whose recipe and published settings are the default.
     """
-    recipe = read(FILE).get(kind, {}).get("train")
-    return {"train": recipe, "unlearn": {"preset": "tuned"}} if recipe else {}
+    entry = read(FILE).get(kind, {})
+    if "train" not in entry:
+        return {}
+    return {"train": entry["train"], "unlearn": {"preset": "tuned" if "methods" in entry else "published"}}
 
 
 def tuned(kind: str) -> dict[str, Any]:
-    """The configuration layer with the tuned settings of every method that was tuned for this kind."""
-    methods = read(FILE).get(kind, {}).get("methods", {})
+    """The configuration layer with the tuned settings of every method that was tuned for this kind.
+
+    Raises InputError where there are none.
+    """
+    methods = read(FILE).get(kind, {}).get("methods")
+    if not methods:
+        raise InputError(f"no settings were tuned for model.kind {kind}; set unlearn.preset=published, or tune them")
     return {"unlearn": {SETTINGS[name]: entry["settings"] for name, entry in methods.items()}}
 
 

@@ -117,8 +117,9 @@ def behaviour(model: nn.Module, forget: Samples, retain: Samples, test: Samples,
     rights, losses = [], []
     with torch.no_grad():
         for part in (forget, retain, test):
-            rights.append(float((modality.logits(model, part).argmax(1) == part.y).float().mean()))
-            losses.append(modality.losses(model, part).nan_to_num(math.inf).numpy())
+            scores = modality.logits(model, part).log_softmax(1)
+            rights.append(float((scores.argmax(1) == part.y).float().mean()))
+            losses.append(-scores.gather(1, part.y[:, None])[:, 0].nan_to_num(-math.inf).numpy())
     return Behaviour(rights[0], rights[1], rights[2], unseen(*losses), np.exp(-losses[0]))
 
 

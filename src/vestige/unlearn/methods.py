@@ -77,7 +77,7 @@ class Task:
 
 
 Objective = Callable[[nn.Module, Batch], Tensor]
-"""objective(model, batch) → what the step lowers."""
+"""objective(model, batch) → what the gradient step lowers."""
 
 Leader = Callable[[Recipe, int], str]
 """leader(recipe, step) → the set that this pass shows once, "retain" or "forget"."""
