@@ -113,9 +113,9 @@ def page(options, settings, rows, own, shares) -> str:
         f"{images} training images of {settings.data.source}, {round(tune.FORGET * images)} drawn at random to "
         f"forget, {settings.data.test} to test; {network}; {recipe}. Settings from `presets.yaml`, found on other "
         f"seeds by `vestige tune`. Differences to R0, mean ± standard deviation over {len(options.seeds)} seeds; gap: "
-        "the mean of the five. MIA: the share of the forgotten that a loss threshold takes for non-members. p: the true "
-        "class's probability on the forgotten, sample by sample. time: CPU time as a share of retraining's in the same "
-        f"run. {provenance.host()['processor']}, one thread.",
+        "the mean of the five. MIA: the share of the forgotten that a loss threshold takes for non-members. p: the "
+        "true class's probability on the forgotten, sample by sample. time: CPU time as a share of retraining's in the "
+        f"same run. {provenance.host()['processor']}, one thread.",
         "",
     ]
     lines += ["| method | gap | ΔUA | ΔRA | ΔTA | ΔMIA | Δp | time | settings |", "|---" * 9 + "|"]

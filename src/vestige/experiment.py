@@ -177,7 +177,8 @@ class Laboratory:
         room, recipe, stage = modality(self.config.modality), self.config.recipe, parse(run.stage)
         samples, split = self.data(run.seed, say)
         everything = samples.take(split.training(run.training))
-        on_step = _paced(say, stage.method or "training", recipe.train.steps if _is_from_scratch(stage) else None)
+        counted = _is_from_scratch(stage) and recipe.train.sisa is None
+        on_step = _paced(say, stage.method or "training", recipe.train.steps if counted else None)
         removed: tuple[str, ...] = ()
         found: Mapping[str, tuple[str, ...]] = {}
         if stage == Stage():
