@@ -109,6 +109,10 @@ def test_tune_from_the_command_line(run, small, tmp_path):
     assert (status, "nothing" in text, "seed 100: trained" in err) == (0, True, True)
     status, text, _ = run("tune", "finetune", *ask, "--write", "mine.yaml", "--json")
     assert set(json.loads(text)["methods"]) == {"finetune"}
+    before = (tmp_path / "mine.yaml").read_text()
+    status, text, err = run("tune", "GA", "finetune", *ask, "--write", "mine.yaml")
+    assert (status, "already" in err, "trained" in err, "finetune" in text) == (0, True, False, True)
+    assert (tmp_path / "mine.yaml").read_text() == before
     assert (tmp_path / "mine.yaml").read_text().startswith("# kept\n")
     written = presets.read(tmp_path / "mine.yaml")
     assert set(written["cnn"]["methods"]) == {"GA", "finetune"}
@@ -127,10 +131,11 @@ def test_tune_from_the_command_line(run, small, tmp_path):
         (("GA", "--model", "vgg"), "vgg"),
         (("GA", "--set", "model.widht=3"), "unknown setting 'model.widht'"),
         (("GA", "--data", "none.npz"), "no such file"),
+        (("GA", "--write", "none/out.yaml"), "there is no folder none"),
     ],
 )
 def test_bad_input_to_tune(run, arguments, message, tmp_path):
-    status, out, err = run("tune", *arguments, "--write", "out.yaml")
+    status, out, err = run("tune", "--write", "out.yaml", *arguments)
     assert (status, out) == (2, "")
     assert message in err
     assert not (tmp_path / "out.yaml").exists()

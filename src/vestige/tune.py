@@ -257,8 +257,8 @@ def search(
         check(method)
     room = modality(config.modality)
     samples = room.load(assets.locate(config.data.source))
-    cases = []
-    for seed in seeds:
+    cases: list[Case] = []
+    for seed in seeds if methods else ():
         cases.append(prepare(config, samples, seed))
         say(f"seed {seed}: trained and retrained in {cases[-1].seconds:.1f} s of CPU time each")
     for method in methods:
