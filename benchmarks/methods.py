@@ -11,6 +11,7 @@ leaves. CPU times of one thread, in the same run. SISA is another model before: 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from statistics import mean, stdev
@@ -18,7 +19,7 @@ from statistics import mean, stdev
 import torch
 
 from vestige import assets, image, presets, provenance, tune
-from vestige.config import Sisa
+from vestige.config import Sisa, UnlearnConfig
 from vestige.executor import one_thread
 from vestige.sisa import learn
 from vestige.studies import configure
@@ -45,21 +46,24 @@ def main() -> None:
     settings = configure("image-target", data=source, sets=sets, base=tune.SIZE)
     samples = image.load(assets.locate(source))
     rows: dict[str, list[dict[str, float]]] = {}
-    own: list[dict[str, float]] = []
-    shares: list[str] = []
+    own, shares, cases = [], [], []
     for seed in options.seeds:
         case = tune.prepare(settings, samples, seed)
-        here = case.reference
+        here, sets_of_case = case.reference, (case.forget, case.retain, case.test, image)
         shares.append(f"{here.forget:.2f}, {here.retain:.2f}, {here.test:.2f}, {here.unseen:.2f}, {here.p.mean():.2f}")
-        sets_of_case = (case.forget, case.retain, case.test, image)
         again = learn(case.retain, modality=image, config=settings.recipe, seed=seed + 1000)
         rows.setdefault("nothing", []).append(differences(case.nothing, here, 0.0))
         rows.setdefault("R0, other seed", []).append(differences(tune.behaviour(again, *sets_of_case), here, 1.0))
-        for name in presets.read(presets.FILE)[settings.model.kind]["methods"]:
-            after, seconds = tune.apply(name, settings.recipe, case, image)
-            rows.setdefault(name, []).append(differences(after, here, seconds / case.seconds))
-            print(f"seed {seed} {name}: {rows[name][-1]['gap']:.3f}", flush=True)
         own.append(sharded(settings, case))
+        cases.append(case)
+        print(f"seed {seed}: trained, retrained, and the same in shards", file=sys.stderr, flush=True)
+    for name, entry in presets.read(presets.FILE)[settings.model.kind]["methods"].items():
+        unlearn = UnlearnConfig.model_validate({presets.SETTINGS[name]: entry["settings"]})
+        recipe = settings.recipe.model_copy(update={"unlearn": unlearn})
+        for case in cases:
+            after, seconds = tune.apply(name, recipe, case, image)
+            rows.setdefault(name, []).append(differences(after, case.reference, seconds / case.seconds))
+        print(f"{name}: {mean(row['gap'] for row in rows[name]):.3f}", file=sys.stderr, flush=True)
     text = page(options, settings, rows, own, shares)
     print(text)
     if options.markdown:
