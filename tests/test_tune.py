@@ -151,6 +151,15 @@ def test_the_default_network_is_as_it_was():
     assert config.unlearn == UnlearnConfig()
 
 
+def test_the_default_network_takes_tuned_settings_when_asked():
+    config = configure("image-target", sets=["unlearn.preset=tuned", "unlearn.ascent.lr=0.5"])
+    methods = presets.read(presets.FILE)["mlp"]["methods"]
+    assert set(methods) == set(RANGES)
+    assert config.unlearn.scrub.model_dump() == methods["SCRUB"]["settings"]
+    assert config.unlearn.ascent.lr == 0.5
+    assert config.train == configure("image-target").train
+
+
 @pytest.mark.parametrize("kind", ["cnn", "resnet18"])
 def test_other_networks_bring_their_training_and_tuned_settings(kind):
     config = configure("image-target", "paper", sets=[f"model.kind={kind}"])
@@ -170,7 +179,8 @@ def test_other_networks_bring_their_training_and_tuned_settings(kind):
     assert own.unlearn.scrub.steps == config.unlearn.scrub.steps
 
 
-def test_a_network_that_nothing_was_tuned_for():
+def test_a_network_that_nothing_was_tuned_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(presets, "FILE", tmp_path / "none.yaml")
     with pytest.raises(InputError, match=r"no settings were tuned for model\.kind mlp; set unlearn\.preset=published"):
         configure("image-target", sets=["unlearn.preset=tuned"])
 
@@ -181,6 +191,7 @@ def test_a_network_that_nothing_was_tuned_for():
         ["model.kind=cnn"],
         ["model.kind=cnn", "model.channels=[8]", "unlearn.preset=published", "unlearn.scrub.lr=0.5"],
         ["model.kind=resnet18", "train.sisa.slices=2"],
+        ["unlearn.preset=tuned"],
         ["model.hidden=[8,8]", "train.sisa={}"],
     ],
 )
