@@ -28,6 +28,7 @@ STUDIES = {
     "similar-fmnist": "study image-similar --preset small --data fmnist --seeds 5",
     "enhanced-mnist": "study image-enhanced --preset small --data mnist --seeds 5",
     "enhanced-fmnist": "study image-enhanced --preset small --data fmnist --seeds 5",
+    "dose-mnist": "study image-dose --preset small --data mnist",
     "paper-mnist": "study image-target --preset paper --data mnist",
 }
 COLUMNS = (
@@ -94,14 +95,21 @@ def page(name: str, arguments: str, record: dict, cost: str) -> str:
         )
     ns = ", ".join(dict.fromkeys(str(verdict["n"]) for verdict in record["verdicts"]))
     lines += ["", f"95 % {interval}; stages paired by sample; n = samples × seeds: {ns}.", "", "## Table", ""]
-    lines += ["| training | stage | " + " | ".join(title for _, _, title in COLUMNS) + " |"]
-    lines += ["|---" * (len(COLUMNS) + 2) + "|"]
-    rows = {(row["training"], row["stage"], row["group"], row["metric"]): row for row in record["rows"]}
-    for training, stage in dict.fromkeys(key[:2] for key in rows):
-        found = [cell(rows.get((training, stage, group, metric))) for group, metric, _ in COLUMNS]
-        lines.append(f"| {training} | {stage} | " + " | ".join(found) + " |")
+    rows = {(*condition(row), row["group"], row["metric"]): row for row in record["rows"]}
+    names = ["training", "stage"] if len(next(iter(rows))) == 4 else ["variant", "training", "stage"]
+    lines += ["| " + " | ".join([*names, *(title for _, _, title in COLUMNS)]) + " |"]
+    lines += ["|---" * (len(COLUMNS) + len(names)) + "|"]
+    for key in dict.fromkeys(condition(row) for row in record["rows"]):
+        found = [cell(rows.get((*key, group, metric))) for group, metric, _ in COLUMNS]
+        lines.append("| " + " | ".join([*key, *found]) + " |")
+    lines += [line for found in record["equivalents"] for line in ("", f"Duplicate equivalent: {found['sentence']}.")]
     lines += ["", f"{seeds} seed(s). Null: never-seen images of the targets' classes. All rows: `{name}.json`.", ""]
     return "\n".join(lines)
+
+
+def condition(row: dict) -> tuple[str, ...]:
+    """What a line of the table stands for."""
+    return tuple(row[key] for key in ("variant", "training", "stage") if row[key])
 
 
 def cell(row: dict | None) -> str:

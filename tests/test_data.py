@@ -11,7 +11,7 @@ from PIL import Image
 from conftest import shapes
 from vestige import assets
 from vestige.image import load, unit
-from vestige.image.data import make_similar, mask_blocks
+from vestige.image.transform import make_similar, mask_blocks
 from vestige.types import InputError, MissingError
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from vestige import dataset, image
 from vestige.config import DataConfig
 from vestige.store import Store
-from vestige.types import InputError
+from vestige.types import InputError, Samples
 
 SMALL = DataConfig(per_class=6, targets=2, similar=3, held_out=2, never_seen=9, test=6)
 
@@ -41,7 +41,6 @@ def test_targets_belong_to_different_classes(pool):
 @settings(max_examples=20, deadline=None)
 def test_nothing_that_is_never_trained_on_is_in_training(seed):
     from conftest import shapes
-    from vestige.types import Samples
 
     x, y = shapes()
     pool = Samples(tuple(map(str, range(60))), torch.from_numpy(x), torch.from_numpy(y), 3)
@@ -103,3 +102,84 @@ def test_saved_and_loaded_whole(pool, tmp_path):
 def test_refuses_what_the_data_has_no_room_for(pool, change, message):
     with pytest.raises(InputError, match=message):
         entail(pool, SMALL.model_copy(update=change))
+
+
+def families(sizes=(6, 6, 3), per_class=14):
+    """Three classes: in each, two families of this size and single samples; every sample a picture of its own."""
+    ids, kin, labels = [], [], []
+    for label, size in enumerate(sizes):
+        for family in "ab":
+            ids += [f"{label}{family}{member}" for member in range(size)]
+            kin += [f"{label}{family}"] * size
+        ids += [f"{label}-{number}" for number in range(per_class)]
+        kin += [""] * per_class
+        labels += [label] * (2 * size + per_class)
+    x = torch.rand(len(ids), 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    return Samples(tuple(ids), x, torch.tensor(labels), 3, tuple(kin))
+
+
+NATURAL = DataConfig(transform="family", per_class=6, targets=2, similar=3, held_out=2, never_seen=9, test=6)
+
+
+@given(seed=st.integers(0, 10_000), transform=st.sampled_from(["family", "mask"]))
+@settings(max_examples=30, deadline=None)
+def test_a_family_is_in_one_part_only(seed, transform):
+    """Similar and held-out samples are the target's relatives; any other family has one member in one part."""
+    pool = families()
+    kin = {name: family or name for name, family in zip(pool.ids, pool.family, strict=True)}
+    config = NATURAL.model_copy(update={"transform": transform})
+    samples, split = entail(pool, config, seed)
+    elsewhere = (*split.other, *split.refill, *split.never_seen, *split.test)
+    drawn = [kin[name] for name in (*split.target, *elsewhere)]
+    assert len(drawn) == len(set(drawn))
+    for target in split.target:
+        relatives = (*split.similar[target], *split.held_out[target])
+        assert len(set(relatives)) == 5
+        if transform == "family":
+            assert {kin[name] for name in relatives} == {kin[target]}
+            assert target not in relatives
+            assert target[0] in "01", "class 2 has no family of six"
+    assert len(split.training("with")) == len(split.training("without")) == 18
+    assert set(samples.take(split.training("with")).y.tolist()) == {0, 1, 2}
+
+
+def test_natural_relatives_are_kept_as_they_are(tmp_path):
+    pool = families()
+    samples, split = entail(pool, NATURAL)
+    relatives = split.all_similar()
+    assert torch.equal(samples.take(relatives).x, pool.take(relatives).x)
+    store = Store(tmp_path)
+    store.save("data", "abc", run={}, **dataset.to_entry(samples, split, NATURAL, 0, "digest"))
+    assert dataset.from_entry(store.load("data", "abc"))[0].family == samples.family
+    facts = store.load("data", "abc").facts
+    assert facts["made_by"][relatives[0]] == {"of": split.target[0], "transform": "family"}
+    assert "Each family of natural near-duplicates" in (tmp_path / "data" / "abc" / "card.md").read_text()
+
+
+def test_families_that_are_not_there(pool):
+    with pytest.raises(InputError, match=r"each with 5 relatives \(3 similar, 2 held out\).*know no families"):
+        entail(pool, NATURAL)
+    with pytest.raises(InputError, match="but 2 classes have such a family"):
+        entail(families(), NATURAL.model_copy(update={"targets": 3}))
+    with pytest.raises(InputError, match=r"class 0 has 4 families and single samples, 11 are needed"):
+        entail(families(per_class=2), NATURAL)
+    torn = families()
+    torn.y[0] = 2
+    with pytest.raises(InputError, match=r"the family '0a' has members of the classes"):
+        entail(torn, NATURAL)
+
+
+def test_a_larger_dose_replaces_others_and_nothing_else(pool):
+    """Same targets, null and test at every number of copies; the copies are nested, and so are the others."""
+    splits = []
+    for similar in (0, 1, 3):
+        config = SMALL.model_copy(update={"similar": similar, "held_out": 5 - similar})
+        splits.append(entail(pool, config))
+    (_, none), (first, one), (second, three) = splits
+    for _, split in splits[1:]:
+        assert (split.target, split.never_seen, split.test) == (none.target, none.never_seen, none.test)
+    assert set(three.other) < set(one.other) < set(none.other)
+    for target in none.target:
+        assert three.similar[target][:1] == one.similar[target]
+        assert torch.equal(first.take(one.similar[target]).x, second.take(one.similar[target]).x)
+    assert {len(split.training("with")) for _, split in splits} == {18}

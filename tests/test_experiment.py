@@ -90,7 +90,7 @@ def test_result_is_tidy(finished):
     keys = [(row["training"], row["stage"], row["group"], row["metric"]) for row in record["rows"]]
     assert len(keys) == len(set(keys))
     for row in record["rows"]:
-        assert set(row) == {"training", "stage", "group", "metric", "mean", "low", "high", "n", "seeds"}
+        assert set(row) == {"variant", "training", "stage", "group", "metric", "mean", "low", "high", "n", "seeds"}
         assert row["seeds"] <= 2
         assert row["metric"] in record["metrics"]
     assert {verdict["holds"] for verdict in record["verdicts"]} >= {None}, "RF-1+5 was not run: not computed"

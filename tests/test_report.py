@@ -15,18 +15,22 @@ import pytest
 
 from vestige import report, store
 from vestige.config import StudyConfig
-from vestige.report import figures, words
-from vestige.report.record import ChartRow, Null, Point, Recalls
+from vestige.report import figures, leads, sections, svg, words
+from vestige.report.record import Figure, Point, Recalls, Sheet
 from vestige.types import InputError, Run
 
 EVIL = '<script>alert(1)</script>"><img onerror=alert(2)> & co'
 STAGES = ("before", "R0", "R1", "relabel-1+3", "RF-tau0.6")
 NEVER = [f"never/{number}" for number in range(20)]
-RECALL = {"before": 0.9, "R0": 0.85, "R1": 0.2, "relabel-1+3": 0.8, "RF-tau0.6": 0.3}
+OTHERS = ["other/0", "other/1", "other/2"]
+RECALL = {"before": 0.9, "R0": 0.85, "R1": 0.2, "relabel": 0.75, "relabel-1+3": 0.8, "RF-tau0.6": 0.3, "RF-1+3": 0.6,
+          "RF-1+5": 0.3, "RF-1+7": 0.25, "RF-1+10": 0.2}  # fmt: skip
+ACCURACY = {"R0": 8, "RF-1+3": 8, "RF-1+5": 7, "RF-1+10": 5}
+"""Right answers of ten, by stage; 8 elsewhere."""
 
 
 def config_of(**settings: Any) -> StudyConfig:
-    data = {"targets": 1, "similar": 2, "per_class": 4, "never_seen": 20, "source": EVIL}
+    data = {"targets": 1, "similar": 2, "per_class": 4, "never_seen": 20, "source": EVIL, **settings.pop("data", {})}
     return StudyConfig.model_validate({"seeds": 2, "stages": STAGES, "data": data, **settings})
 
 
@@ -36,38 +40,74 @@ def judged(name: str, holds: bool | None, quantity: str = "NCC of targets, R0 �
             "clear": holds, "n": 2, "seeds": 2, "sentence": f"{name} {EVIL}", "claim": name, **numbers}  # fmt: skip
 
 
-def make_folder(root: Path, done: tuple[str, ...], shape: tuple[int, int, int] = (3, 6, 5)) -> Path:
-    """A run folder of two seeds with these stages finished, as `studies.conduct` leaves it."""
-    config, rng = config_of(), np.random.default_rng(0)
+def make_folder(
+    root: Path,
+    done: tuple[str, ...],
+    shape: tuple[int, int, int] = (3, 6, 5),
+    target: str = EVIL,
+    rows: list[dict[str, Any]] | None = None,
+    **settings: Any,
+) -> Path:
+    """A run folder with these stages finished, as `studies.conduct` leaves it: by default two seeds, one target.
+
+    NCC of the target is RECALL of the stage, 0.7 of its copies, 0.75 of others, 0.3 … 0.5 of never-seen images; SSIM
+    lies 0.1 below. rows: the tidy table instead of the one that goes with these.
+    """
+    config, rng = config_of(**settings), np.random.default_rng(0)
+    seeds = range(config.seeds)
     shelf = store.open_folder(root, config, "0.1.0", "feed")
-    ids = [EVIL, "copy/0", "copy/1", *NEVER]
-    split = {"target": [EVIL], "similar": {EVIL: ["copy/0", "copy/1"]}, "held_out": {EVIL: []},
-             "other": [], "near": {EVIL: []}, "refill": [], "never_seen": NEVER, "test": []}  # fmt: skip
-    rows, models = [], {}
-    for seed in (0, 1):
-        arrays = {"x": rng.random((len(ids), *shape), np.float32), "y": np.zeros(len(ids), np.int64)}
+    copies = ["copy/0", "copy/1"]
+    ids = [target, *copies, *OTHERS, *NEVER]
+    split = {"target": [target], "similar": {target: copies}, "held_out": {target: []}, "other": OTHERS,
+             "near": {target: OTHERS[:1]}, "refill": [], "never_seen": NEVER, "test": []}  # fmt: skip
+    found, models = [], {}
+    labels = np.array([name == "other/2" for name in ids], np.int64)
+    for seed in seeds:
+        arrays = {"x": rng.random((len(ids), *shape), np.float32), "y": labels}
         shelf.save("data", f"data{seed}", {"ids": ids, "classes": 2, "split": split}, arrays, {})
     for stage in done:
-        for training in ("with", "without") if stage in ("before", "R0") else ("with",):
-            for seed in (0, 1):
+        for training in config.training if stage in ("before", "R0", "relabel") else ("with",):
+            for seed in seeds:
                 run = Run(seed, training, stage)
                 name = models[run.label] = f"m{len(models)}"
-                ncc = np.array([RECALL[stage], 0.7, 0.7, *np.linspace(0.3, 0.5, 20)], np.float32)
+                ncc = np.array([RECALL[stage], 0.7, 0.7, 0.75, 0.75, 0.75, *np.linspace(0.3, 0.5, 20)], np.float32)
                 pictures = rng.integers(0, 256, (len(ids), *shape), dtype=np.uint8)
                 facts = {**dataclasses.asdict(run), "model": name, "ids": ids, "facts": {}}
-                shelf.save("scores", f"s{name}", facts, {"ncc": ncc, "ssim": ncc, "value": ncc, "image": pictures}, {})
-            for group, mean in (("target", RECALL[stage]), ("never_seen_same_class", 0.4)):
-                rows.append({"training": training, "stage": stage, "group": group, "metric": "ncc", "mean": mean,
-                             "low": mean - 0.1, "high": mean + 0.3, "n": 2, "seeds": 2})  # fmt: skip
+                evidence = {"ncc": ncc, "ssim": ncc - 0.1, "value": ncc, "image": pictures}
+                shelf.save("scores", f"s{name}", facts, evidence, {})
+                k = int(stage.rpartition("+")[2]) if "+" in stage else 0
+                made = {"accuracy": {"test": {"right": ACCURACY.get(stage, 8) - seed, "n": 10}},
+                        "widened": {target: [*copies, *(f"other/{i}" for i in range(k - 2))]} if k else {},
+                        "removed": [target] if stage != "before" else []}  # fmt: skip
+                shelf.save("models", name, made, {"w": np.zeros(1, np.float32)}, {})
+            for group, mean in (("target", RECALL[stage]), ("similar", 0.7), ("other", 0.75), ("near", 0.75),
+                                ("never_seen_same_class", 0.4)):  # fmt: skip
+                found += [tidy(training, stage, group, "ncc", mean), tidy(training, stage, group, "ssim", mean - 0.1)]
+            found.append(tidy(training, stage, "model", "test_accuracy", ACCURACY.get(stage, 8) / 10))
     provenance = {"version": "0.1.0", "commit": None, "command": f"vestige study {EVIL}", "fingerprint": "f",
-                  "source_sha256": "feed", "seeds": {"data": [0, 1]}, "libraries": {"numpy": "2"}, "device": "cpu",
-                  "threads": 1, "data": {"0": "data0", "1": "data1"}, "models": models}  # fmt: skip
+                  "source_sha256": "feed", "seeds": {"data": [*seeds]}, "libraries": {"numpy": "2"}, "device": "cpu",
+                  "threads": 1, "data": {str(seed): f"data{seed}" for seed in seeds}, "models": models}  # fmt: skip
     verdicts = [judged("similar-samples-keep-it", True), judged("five-mend-it", None)]
     store.write_json(
         root / "result.json",
-        {"rows": rows, "comparable": len(done) == len(STAGES), "verdicts": verdicts, "provenance": provenance},
-    )
+        {"rows": found if rows is None else rows, "comparable": len(done) == len(config.stages),
+         "verdicts": verdicts, "provenance": provenance},
+    )  # fmt: skip
     return root
+
+
+def tidy(training: str, stage: str, group: str, metric: str, mean: float, **more: Any) -> dict[str, Any]:
+    """A row of result.json: two targets, two seeds, an interval from 0.1 below to 0.3 above."""
+    return {"training": training, "stage": stage, "group": group, "metric": metric, "mean": mean, "low": mean - 0.1,
+            "high": mean + 0.3, "n": 2, "seeds": 2, **more}  # fmt: skip
+
+
+def figure_of(summary: report.Summary, name: str) -> Figure:
+    return next(figure for figure in summary.figures if figure.name == name)
+
+
+def numbers_of(figure: Figure) -> list[dict[str, Any]]:
+    return figures.numbers(figure, [figures.draw(chart) for chart in figure.charts])[1]
 
 
 @pytest.fixture(scope="module")
@@ -93,39 +133,17 @@ def recalls_of(before: float, after: float, back: int = 3, **stages: float) -> R
     return Recalls(targets, dict.fromkeys(targets, 0.4), counts)
 
 
-def test_chart_returns_the_numbers_it_drew() -> None:
-    points = (Point("with", 0.8, 0.7, 1.2, 3, 1), Point("without", 0.3, None, None, 3, 1))
-    rows = (ChartRow("R0", "what", points, Null(0.2, 0.4, 0.6, 90)), ChartRow("R1", "what", (), None))
-    svg, numbers = figures.recall_chart(rows)
-    assert numbers == [
-        {"stage": "R0", "kind": "null", "low": 0.2, "mean": 0.4, "high": 0.6, "n": 90},
-        {"stage": "R0", "kind": "with", "mean": 0.8, "low": 0.7, "high": 1.2, "n": 3, "seeds": 1},
-        {"stage": "R0", "kind": "without", "mean": 0.3, "low": None, "high": None, "n": 3, "seeds": 1},
-    ]
-    assert len(re.findall("<circle", svg)) == 2  # the legend and one mark
-    assert len(re.findall('class="whisker"', svg)) == 1  # no interval, no whisker
-    assert "not computed" in svg
-
-
-def test_an_interval_beyond_the_scale_is_cut_at_its_edge() -> None:
-    inside = (ChartRow("R0", "", (Point("with", 0.8, 0.7, 1.0, 3, 1),), None),)
-    beyond = (ChartRow("R0", "", (Point("with", 0.8, 0.7, 1.4, 3, 1),), None),)
-    whiskers = [
-        re.findall(r'class="whisker" x1="\S+" x2="\S+"', figures.recall_chart(rows)[0]) for rows in (inside, beyond)
-    ]
-    assert whiskers[0] == whiskers[1] != []
-
-
 def test_gallery_returns_the_numbers_it_drew(folder: Path) -> None:
-    drawn = figures.gallery(report.summarise(folder).gallery.blocks)
-    with_similar, without = (numbers for _, numbers in drawn)
+    drawn = [figures.draw(block) for block in figure_of(report.summarise(folder), "gallery").charts]
+    with_similar, without = ([row for row in numbers if row["sample"] == EVIL] for _, numbers in drawn)
     # R1 and the widened stages exist with similar samples only; 0.49 is the 95th percentile of 0.3 … 0.5.
     assert [record["stage"] for record in with_similar] == ["before", "R0", "R1", "RF-tau0.6"]
     assert [record["stage"] for record in without] == ["before", "R0"]
     assert [record["back"] for record in with_similar] == [True, True, False, False]
     assert with_similar[0]["ncc"] == pytest.approx(0.9)
     assert with_similar[0]["bar"] == pytest.approx(0.49)
-    assert drawn[0][0].count("<image") == 1 + 2 + 4
+    assert drawn[0][0].count("<image") == 1 + 2 + 4 + 1 + 4  # the target, its copies; the kept sample
+    assert {row["sample"] for row in drawn[0][1]} == {EVIL, "other/2"}  # the kept one is of a class without a target
 
 
 def test_pictures_are_grey_or_rgb() -> None:
@@ -136,7 +154,7 @@ def test_pictures_are_grey_or_rgb() -> None:
 
     for shape, mode in (((1, 4, 6), "L"), ((3, 4, 6), "RGB")):
         pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
-        picture = Image.open(BytesIO(b64decode(figures.png(pixels).partition(",")[2])))
+        picture = Image.open(BytesIO(b64decode(svg.png(pixels).partition(",")[2])))
         assert (picture.mode, picture.size) == (mode, (6, 4))
         assert (np.asarray(picture).reshape(4, 6, -1) == pixels.transpose(1, 2, 0)).all()
 
@@ -145,8 +163,8 @@ def test_everything_from_data_is_escaped(html: str) -> None:
     assert "<script" not in html
     assert "<img" not in html
     assert "&lt;script&gt;" in html
-    for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
-        ElementTree.fromstring(svg)  # well-formed whatever the ids are
+    for drawing in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
+        ElementTree.fromstring(drawing)  # well-formed whatever the ids are
 
 
 def test_the_policy_admits_this_style_and_nothing_else(html: str) -> None:
@@ -165,16 +183,24 @@ def test_a_partial_run_says_what_was_not_computed(partial: Path) -> None:
     summary = report.summarise(partial)
     assert summary.banners[0].startswith("Not comparable")
     assert "not computed because this run was not carried out" in page
-    assert {row.stage for row in summary.table.rows if row.missing} == {"R1", "relabel-1+3", "RF-tau0.6"}
-    assert page.count(">not computed</text>") == 2  # R1 and RF-tau0.6 in the gallery
-    for row in summary.table.rows:
+    table = next(section.table for section in summary.sections if section.name == "stages")
+    verdicts = next(section.verdicts for section in summary.sections if section.name == "claims")
+    assert table is not None
+    assert {row.stage for row in table.rows if row.missing} == {"R1", "relabel-1+3", "RF-tau0.6"}
+    assert page.count(">not computed</text>") == 4  # R1 and RF-tau0.6 in the gallery, of the target and the kept one
+    for row in table.rows:
         assert row.missing or all(cell.text != "–" or cell.note for cell in row.cells)
-    assert [verdict.holds for verdict in summary.verdicts] == ["yes", "not computed"]
+    assert [verdict.holds for verdict in verdicts] == ["yes", "not computed"]
 
 
 def test_a_run_without_any_stage_still_gives_a_page(tmp_path: Path) -> None:
-    page = report.write_report(make_folder(tmp_path / "none", ())).read_text(encoding="utf-8")
-    assert "This run cannot say" in page
+    for study in (*sections.SECTIONS, "another"):
+        root = make_folder(tmp_path / study, (), study=study)
+        page = report.write_report(root).read_text(encoding="utf-8")
+        assert "This run cannot say" in page or study in ("image-dose", "image-methods")
+        for figure in report.summarise(root).figures:
+            assert figure.charts or figure.why
+        assert page.count("Not computed because") == sum(not one.charts for one in report.summarise(root).figures)
 
 
 def test_why_a_run_failed_is_told(tmp_path: Path) -> None:
@@ -186,7 +212,7 @@ def test_why_a_run_failed_is_told(tmp_path: Path) -> None:
 
 
 def test_headline_turns_on_the_claims() -> None:
-    config = config_of(seeds=1, stages=("before", "R0", "R1", "RF-1+5"), data={"targets": 3})
+    config = config_of(seeds=1, stages=("before", "R0", "R1", "RF-1+5"), data={"targets": 3, "similar": 5})
     held = [judged(name, True) for name in ("similar-samples-keep-it", "they-are-the-reason", "five-mend-it")]
     recalls = recalls_of(0.78, 0.77, R1=0.3, **{"RF-1+5": 0.31})
     assert words.headline(recalls, held, config) == (
@@ -228,10 +254,201 @@ def test_every_stage_name_is_described() -> None:
 
 
 def test_figures_stand_alone(folder: Path, tmp_path: Path) -> None:
-    for path in report.write_figures(folder, tmp_path / "figures"):
+    paths = report.write_figures(folder, tmp_path / "figures")
+    assert [path.name for path in paths] == ["gallery.svg", "bars.svg", "recall.svg"]
+    for path in paths:
         drawing = ElementTree.parse(path).getroot()
         assert drawing.find("{http://www.w3.org/2000/svg}style") is not None
         assert "http" not in path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+
+
+def test_each_study_has_its_own_question_and_sections(tmp_path: Path) -> None:
+    titles = set()
+    for study, makers in sections.SECTIONS.items():
+        summary = report.summarise(make_folder(tmp_path / study, ("before", "R0"), study=study))
+        assert len(summary.sections) == len(makers)
+        titles.add(summary.title)
+    assert len(titles) == len(sections.SECTIONS)
+    other = report.summarise(make_folder(tmp_path / "other", ("before", "R0"), study="another"))
+    assert other.title == leads.question("another")
+    assert [section.name for section in other.sections] == ["recovered", "recall", "claims", "stages"]
+
+
+def test_target_bars_show_every_image_at_every_stage(folder: Path) -> None:
+    figure = figure_of(report.summarise(folder), "bars")
+    records = numbers_of(figure)
+    assert figure.paper.startswith("In kind the paper’s Fig.\u00a09 ")  # the toy data are not in the paper
+    # Two seeds, two arms, the target and a kept sample each, SSIM and NCC.
+    for metric, value in (("SSIM", 0.75), ("NCC", 0.85)):
+        found = [row for row in records if row["metric"] == metric and row["kind"] == "sample"]
+        assert [row["panel"].split()[0] for row in found] == ["Without"] * 2 + ["With"] * 2
+        assert [row["R0"] for row in found] == pytest.approx([value] * 4)
+        assert [row.get("R1") for row in found[:2]] == [None, None]
+        assert found[2]["R1"] == pytest.approx(0.2 if metric == "NCC" else 0.1)
+    kept = [row for row in records if row["kind"] == "kept"]
+    assert {row["sample"] for row in kept} == {"other/2"}
+    # The null: 20 images of 0.3 … 0.5 in every model.
+    null = next(row for row in records if row["kind"] == "null" and row["metric"] == "NCC")
+    assert (null["low"], null["mean"], null["high"]) == pytest.approx((0.31, 0.4, 0.49), abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"source": "mnist"}, "Counterpart of the paper’s Fig.\u00a09."),
+        ({"source": "fmnist"}, "Counterpart of the paper’s Fig.\u00a030."),
+        ({"source": "mnist", "transform": "noise"}, "Counterpart of the paper’s Fig.\u00a036."),
+        ({"source": "fmnist", "transform": "noise"}, "In kind the paper’s Fig.\u00a09 (there MNIST)"),
+    ],
+)
+def test_figures_name_their_counterpart_in_the_paper(tmp_path: Path, data: dict[str, str], expected: str) -> None:
+    root = make_folder(tmp_path / "run", ("before", "R0"), data=data)
+    assert figure_of(report.summarise(root), "bars").paper.startswith(expected)
+    assert expected in report.write_report(root).read_text(encoding="utf-8")
+
+
+def test_similar_study_shows_every_similar_sample(tmp_path: Path) -> None:
+    settings = {"study": "image-similar", "training": ["with"], "stages": ["before", "R0", "relabel"]}
+    root = make_folder(tmp_path / "run", ("before", "R0", "relabel"), data={"source": "mnist"}, **settings)
+    summary = report.summarise(root)
+    bars, gallery = figure_of(summary, "bars"), figure_of(summary, "gallery")
+    assert bars.paper.startswith("Counterpart of the paper’s Fig.\u00a027, and 34 for relabelling.")
+    assert gallery.paper == "Counterpart of the paper’s Fig.\u00a08, and 35 for relabelling."
+    found = [row for row in numbers_of(bars) if row["kind"] == "sample" and row["metric"] == "NCC"]
+    assert [row["sample"] for row in found] == ["copy/0", "copy/1"] * 2
+    assert [row["relabel"] for row in found] == pytest.approx([0.7] * 4)
+    sheet = gallery.charts[0]
+    assert isinstance(sheet, Sheet)
+    assert [head for head, _, _ in sheet.rows] == ["Original", "before", "R0", "relabel"]
+    assert [row["sample"] for row in numbers_of(gallery)] == ["other/2", "copy/0", "copy/1"] * 3
+    means = {(row["stage"], row["kind"]): row["mean"] for row in numbers_of(figure_of(summary, "recall"))}
+    assert means["R0", "similar"] == 0.7
+    assert means["R0", "other"] == 0.75
+
+
+def test_enhanced_study_goes_over_k(tmp_path: Path) -> None:
+    stages = ("before", "R0", "R1", "RF-1+3", "RF-1+5", "RF-1+10")
+    settings = {"study": "image-enhanced", "training": ["with"], "stages": stages, "data": {"source": "mnist"}}
+    summary = report.summarise(make_folder(tmp_path / "run", stages, **settings))
+    recall = figure_of(summary, "recall")
+    assert recall.paper.startswith("Counterpart of the paper’s Fig.\u00a015.")
+    assert figure_of(summary, "gallery").paper == "Counterpart of the paper’s Fig.\u00a016."
+    records = numbers_of(recall)
+    targets = [row for row in records if row["kind"] == "targets" and row["metric"] == "Mean NCC"]
+    assert [(row["at"], row["mean"]) for row in targets] == [("RF", 0.85), ("1+3", 0.6), ("1+5", 0.3), ("1+10", 0.2)]
+    assert [row["mean"] for row in records if row["kind"] == "targets in R1"] == pytest.approx([0.2, 0.1])
+    assert [row["mean"] for row in records if row["kind"] == "null"] == pytest.approx([0.4] * 4 + [0.3] * 4, abs=1e-6)
+    taken = [tuple(row.values()) for row in numbers_of(figure_of(summary, "taken"))]
+    assert taken == [("RF-1+3", 2, 1), ("RF-1+5", 2, 3), ("RF-1+10", 2, 8)]
+    # Both seeds lose one right answer of ten from R0 to RF-1+5, and three to RF-1+10.
+    cost = figure_of(summary, "accuracy").caption
+    assert "RF-1+3 0.0 [0.0, 0.0], RF-1+5 −10.0 [−10.0, −10.0], RF-1+10 −30.0 [−30.0, −30.0]" in cost
+    assert "NCC 0.85 without any, 0.60 with 3, 0.30 with 5, 0.20 with 10" in summary.headline
+    assert "0.80 without any, 0.80 with 3, 0.70 with 5, 0.50 with 10" in summary.headline
+
+
+def test_a_control_is_never_taken_out(tmp_path: Path) -> None:
+    settings = {"study": "image-enhanced", "training": ["with"], "stages": ["R0", "RF-1+3"]}
+    root = make_folder(tmp_path / "run", ("R0", "RF-1+3"), **settings)
+    assert {row["sample"] for row in numbers_of(figure_of(report.summarise(root), "gallery"))} == {EVIL, "other/2"}
+    for path in (root / "models").glob("*/result.json"):  # now one stage takes it out: another takes its place
+        store.write_json(path, {**store.read_json(path), "removed": [EVIL, "other/2"]})
+    assert {row["sample"] for row in numbers_of(figure_of(report.summarise(root), "gallery"))} == {EVIL, "other/0"}
+
+
+def test_similar_headline_turns_on_the_claims(tmp_path: Path) -> None:
+    settings = {"study": "image-similar", "training": ["with"], "stages": ["before", "R0", "relabel"]}
+    root = make_folder(tmp_path / "run", ("before", "R0", "relabel"), **settings)
+    record = store.read_json(root / "result.json")
+    for first, second, expected in (
+        (True, True, "leaves their similar samples as recoverable as before (NCC 0.70, before 0.70); relabelling the "
+                     "targets does so too"),
+        (True, False, "relabelling the targets makes their similar samples less recoverable (NCC 0.70, before 0.70; "
+                      "other kept samples 0.75, before 0.75)"),
+        (None, None, "This run cannot say"),
+    ):  # fmt: skip
+        record["verdicts"] = [judged("similar-samples-stay", first), judged("relabelling-leaves-similar", second)]
+        store.write_json(root / "result.json", record)
+        assert expected in report.summarise(root).headline
+
+
+def test_dose_study_goes_over_number_and_strength(tmp_path: Path) -> None:
+    rows = []
+    for variant, left in (("mask 0.3 × 5", 0.9), ("mask 0.3 × 1", 0.4), ("mask 0.1 × 5", 1.0), ("exact <b> × 1", 0.8)):
+        for stage, ncc in (("before", 0.9), ("R0", left - 0.1), ("R1", 0.3)):
+            rows.append(tidy("with", stage, "target", "ncc", ncc, variant=variant))
+            rows.append(tidy("with", stage, "never_seen_same_class", "ncc", 0.4, variant=variant))
+        rows.append(tidy("with", "R0", "target", "residual", left, variant=variant))
+    root = make_folder(tmp_path / "run", (), study="image-dose", rows=rows)
+    summary = report.summarise(root)
+    by_number = numbers_of(figure_of(summary, "residual-number"))
+    assert [(row["at"], row["kind"], row["mean"]) for row in by_number] == [
+        ("1", "mask 0.3", 0.4),
+        ("5", "mask 0.3", 0.9),
+    ]
+    by_strength = numbers_of(figure_of(summary, "residual-strength"))
+    assert [(row["at"], row["kind"], row["mean"]) for row in by_strength] == [("0.1", "mask × 5", 1.0),
+                                                                             ("0.3", "mask × 5", 0.9)]  # fmt: skip
+    stages = numbers_of(figure_of(summary, "recall-number"))
+    assert [row["kind"] for row in stages] == ["before"] * 2 + ["R0"] * 2 + ["R1"] * 2 + ["null"] * 2
+    everything = numbers_of(figure_of(summary, "variants"))
+    assert [row["stage"] for row in everything[::2]] == [
+        "mask 0.3 × 5",
+        "mask 0.3 × 1",
+        "mask 0.1 × 5",
+        "exact <b> × 1",
+    ]
+    page = report.write_report(root).read_text(encoding="utf-8")
+    assert "<td>mask 0.3 × 5</td>" in page
+    assert "exact &lt;b&gt; × 1" in page
+    assert "<b> × 1" not in page
+
+
+def test_methods_study_marks_the_gap_to_retraining(tmp_path: Path) -> None:
+    def row(stage: str, metric: str, mean: float, low: float, high: float) -> dict[str, Any]:
+        return tidy("with", stage, "model", metric, mean, low=low, high=high)
+
+    rows = [row("R0", "UA", 0.20, 0.15, 0.25), row("GA", "UA", 0.50, 0.40, 0.60), row("SCRUB", "UA", 0.22, 0.12, 0.32),
+            row("GA", "average_gap", 0.12, 0.1, 0.14), row("SCRUB", "average_gap", 0.02, 0.0, 0.04),
+            row("R0", "rte", 1.0, 1.0, 1.0), row("GA", "rte", 0.01, 0.01, 0.01)]  # fmt: skip
+    settings = {"study": "image-methods", "training": ["with"], "stages": ["before", "R0", "GA", "SCRUB"]}
+    root = make_folder(tmp_path / "run", (), rows=rows, **settings)
+    summary = report.summarise(root)
+    table = summary.sections[0].table
+    assert table is not None
+    assert table.columns == ("UA: error on the targets", "Average gap to R0", "RTE: time, retraining = 1")
+    cells = {line.stage: [(cell.text, cell.gap, cell.apart) for cell in line.cells] for line in table.rows}
+    assert cells["R0"][0] == ("0.20", "", None)  # the reference has no gap to itself
+    assert cells["GA"] == [("0.50", "+0.30", True), ("0.12", "", None), ("0.01", "", None)]
+    assert cells["SCRUB"][0] == ("0.22", "+0.02", False)
+    assert cells["SCRUB"][2][0] == "–"
+    assert next(line.missing for line in table.rows if line.stage == "before").startswith("not computed because")
+    gaps = [(line["stage"], line["mean"]) for line in numbers_of(figure_of(summary, "gaps"))]
+    assert gaps == [("SCRUB", 0.02), ("GA", 0.12)]
+    page = report.write_report(root).read_text(encoding="utf-8")
+    assert '<small class="gap apart">+0.30 ≠ R0</small>' in page
+    assert "Of 2 methods, SCRUB comes closest" in summary.headline
+
+
+def test_the_numbers_drawn_stand_below_each_figure(folder: Path, html: str) -> None:
+    summary = report.summarise(folder)
+    assert html.count("The numbers drawn (") == len(summary.figures)
+    for count, figure in enumerate(summary.figures, 1):
+        block = html.split(f'id="figure-{figure.name}"')[1].split("</figure>")[0]
+        assert f"Figure {count}. {figure.heading}." in block
+        assert f"The numbers drawn ({len(numbers_of(figure))} rows)" in block
+        assert block.count('role="img" aria-label="') == len(figure.charts)
+    recall = html.split('id="figure-recall"')[1].split("</figure>")[0]
+    assert '<td>R0</td><td>with</td><td class="n">0.850</td>' in recall
+
+
+def test_the_same_results_give_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    first = report.write_report(folder).read_bytes()
+    again = make_folder(tmp_path / "again", STAGES)
+    assert report.write_report(again).read_bytes() == first
+    for path in report.write_figures(folder, tmp_path / "one"):
+        other = [found for found in report.write_figures(again, tmp_path / "two") if found.name == path.name]
+        assert other[0].read_bytes() == path.read_bytes()
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -245,3 +462,21 @@ def test_the_report_needs_no_torch(folder: Path) -> None:
         f"write_report(pathlib.Path({str(folder)!r})); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "ReLU layers of 300 and 300 units, 1000 full-batch steps."),
+        (
+            {"model": {"kind": "cnn"}, "train": {"steps": 20, "batch": 50}},
+            "a CNN with convolutions of 16, 32 and 64 channels, 20 passes in batches of 50.",
+        ),
+        (
+            {"model": {"kind": "resnet18", "width": 8}, "train": {"sisa": {"shards": 1}}},
+            "ResNet-18 of width 8, 1000 full-batch steps, in 1 shard of 3 slices.",
+        ),
+    ],
+)
+def test_the_limits_name_the_network_and_its_training(settings, said):
+    assert any(said in line for line in words.limits(Recalls({}, {}, {}), config_of(**settings), 10))

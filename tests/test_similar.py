@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vestige.image.data import mask_blocks
+from vestige.image.transform import mask_blocks
 from vestige.similar import threshold, top_k
 from vestige.types import InputError, Samples
 

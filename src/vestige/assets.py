@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from vestige.store import digest
 from vestige.types import InputError, MissingError
 
-Format = Literal["csv", "idx", "npz", "folder"]
+Format = Literal["csv", "idx", "npz", "folder", "cifar-bin", "cifar-py", "emoji"]
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 
 
@@ -36,13 +37,22 @@ class Asset:
 
 @dataclass(frozen=True)
 class Known:
-    """A data set that vestige knows by name: how to find it, how to get it, and the paper's settings for it."""
+    """A data set that vestige knows by name: how to find it, how to get it, and the paper's settings for it.
+
+    looked, get: where it is looked for, and the command that gets it; {data} stands for `data_folder`.
+    note: what its reader does to the images, for the data card.
+    """
 
     title: str
     find: Callable[[], Asset | None]
     looked: str
     get: str
     settings: dict[str, Any]
+    note: str = ""
+
+    def missing(self) -> str:
+        """Where it was looked for, and how to get it."""
+        return f"looked in {self.looked}; get it with: {self.get}".replace("{data}", str(data_folder()))
 
 
 def _mnist() -> Asset | None:
@@ -54,12 +64,59 @@ def _mnist() -> Asset | None:
     return Asset("mnist", "csv", (file,)) if file.is_file() else None
 
 
+def data_folder() -> Path:
+    """Where data sets that no package manager installs are looked for: $VESTIGE_DATA, else the user's data folder."""
+    if os.environ.get("VESTIGE_DATA"):
+        return Path(os.environ["VESTIGE_DATA"])
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "vestige"
+
+
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 
 def _fmnist() -> Asset | None:
     files = (FASHION / "train-images-idx3-ubyte.gz", FASHION / "train-labels-idx1-ubyte.gz")
     return Asset("fmnist", "idx", files) if all(file.is_file() for file in files) else None
+
+
+CIFAR: dict[Format, tuple[str, ...]] = {
+    "cifar-bin": tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
+    "cifar-py": tuple(f"data_batch_{number}" for number in range(1, 6)),
+}
+"""The training batches of CIFAR-10's binary and python versions. The test batch is not needed."""
+
+
+def _cifar10() -> Asset | None:
+    folders = (data_folder() / "cifar-10-batches-bin", data_folder() / "cifar-10-batches-py")
+    return next((_cifar_in(folder) for folder in folders if folder.is_dir()), None)
+
+
+def _cifar_in(folder: Path) -> Asset | None:
+    """CIFAR-10 in one of its two layouts; None for another folder, InputError for one with a batch missing."""
+    for layout, names in CIFAR.items():
+        absent = [name for name in names if not (folder / name).is_file()]
+        if len(absent) < len(names):
+            if absent:
+                raise InputError(
+                    f"{folder} is an incomplete CIFAR-10: {', '.join(absent)} is missing, expected "
+                    f"{names[0]} … {names[-1]}; unpack the archive again"
+                )
+            return Asset("cifar10", layout, tuple(folder / name for name in names))
+    return None
+
+
+EMOJI = "emoji-datasource-google"
+
+
+def _emoji() -> Asset | None:
+    folders = (root / "node_modules" / EMOJI for root in (Path(), data_folder()))
+    return next((asset for folder in folders if (asset := _emoji_in(folder))), None)
+
+
+def _emoji_in(folder: Path) -> Asset | None:
+    pictures = sorted((folder / "img" / "google" / "64").glob("*.png"))
+    table = folder / "emoji.json"
+    return Asset("emoji", "emoji", (table, *pictures)) if table.is_file() and pictures else None
 
 
 KNOWN: dict[str, Known] = {
@@ -77,26 +134,61 @@ KNOWN: dict[str, Known] = {
         "apt-get install dataset-fashion-mnist, or name its images file: --data …/train-images-idx3-ubyte.gz",
         {"block": 2, "fraction": 0.1},
     ),
+    "cifar10": Known(
+        "CIFAR-10, 50,000 training images, binary or python version",
+        _cifar10,
+        "{data}/cifar-10-batches-bin and {data}/cifar-10-batches-py",
+        "mkdir -p {data} && curl -fL https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz | tar -xz -C {data}, or "
+        "name its folder: --data …/cifar-10-batches-bin",
+        {"block": 2, "fraction": 0.05},
+    ),
+    "emoji": Known(
+        "Google's emoji, natural near-duplicates in colour (npm package emoji-datasource-google)",
+        _emoji,
+        f"node_modules/{EMOJI} here and in {{data}}",
+        f"npm install --prefix {{data}} {EMOJI}@16.0.0",
+        # Its smallest class has 28 emoji: 10 to train, 10 never seen, 8 to test. Most families have 6 members.
+        {"transform": "family", "similar": 5, "held_out": 0, "never_seen": 150, "test": 120},
+        "Each emoji is laid over black, so that flat background is exactly 0 and masking with 0 suits it, and resized "
+        "from 64×64 to 32×32 by averaging areas of 2×2. A class is a category, in People & Body a subcategory; classes "
+        "of fewer than 25 emoji are left out, and so are images equal to an earlier one.",
+    ),
 }
 
 
 def settings(source: str) -> dict[str, Any]:
-    """The paper's b and r for a known data set (Table 3); b = 2, r = 0.3 for others."""
-    return KNOWN[source].settings if source in KNOWN else {"block": 2, "fraction": 0.3}
+    """The settings that a known data set brings: the paper's b and r (Table 3), or what its size and kind ask for.
+
+    b = 2, r = 0.3 for others. A folder that holds a known data set counts as it.
+    """
+    known = _known(source)
+    return known.settings if known else {"block": 2, "fraction": 0.3}
+
+
+def note(source: str) -> str:
+    """What the reader of a known data set does to its images, "" where that is nothing."""
+    known = _known(source)
+    return known.note if known else ""
+
+
+def _known(source: str) -> Known | None:
+    if source in KNOWN or not Path(source).is_dir():
+        return KNOWN.get(source)
+    found = _cifar_in(Path(source)) or _emoji_in(Path(source))
+    return KNOWN[found.name] if found else None
 
 
 def locate(source: str) -> Asset:
     """Where the data set called `source` lies: a known name, an IDX or .npz file, a folder.
 
-    Raises MissingError if a known one is not installed, InputError if a path is not there.
+    A folder holds an IDX pair, CIFAR-10's batches, the emoji package, or one sub-folder of images per class.
+    Raises MissingError if a known one is not installed, InputError if a path is not there or is incomplete.
     """
     if source in KNOWN:
         known = KNOWN[source]
         asset = known.find()
         if asset is None:
-            raise MissingError(
-                f"the data set {source!r} is not on this machine (looked in {known.looked}); get it with: {known.get}"
-            )
+            raise MissingError(f"the data set {source!r} is not on this machine; {known.missing()}")
         return asset
     path = Path(source)
     if path.is_dir():
@@ -104,7 +196,8 @@ def locate(source: str) -> Asset:
     if not path.is_file():
         raise InputError(
             f"there is no data set called {source!r} and no such file or folder; "
-            f"known names: {', '.join(KNOWN)}; or give an IDX file, a .npz file or a folder of images per class"
+            f"known names: {', '.join(KNOWN)}; or give an IDX file, a .npz file, a folder of CIFAR-10's batches or a "
+            "folder of images per class"
         )
     if path.suffix == ".npz":
         return Asset(path.stem, "npz", (path,))
@@ -126,6 +219,9 @@ def _in_folder(path: Path) -> Asset:
     for name in ("train-images-idx3-ubyte.gz", "train-images-idx3-ubyte"):
         if (path / name).is_file():
             return _idx_pair(path / name)
+    found = _cifar_in(path) or _emoji_in(path)
+    if found:
+        return found
     return Asset(path.resolve().name, "folder", (path,))
 
 

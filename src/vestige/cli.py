@@ -36,7 +36,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="The (first) seed.")]
 Seeds = Annotated[int | None, typer.Option("--seeds", min=1, help="How many replicates, one seed each.")]
 Data = Annotated[
-    str | None, typer.Option("--data", metavar="NAME|FILE|FOLDER", help="mnist, fmnist, IDX, .npz, folder.")
+    str | None,
+    typer.Option("--data", metavar="NAME|FILE|FOLDER", help="mnist, fmnist, cifar10, emoji, IDX, .npz, folder."),
 ]
 Out = Annotated[Path, typer.Option("--out", help="The run folder; the same command again resumes there.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Print the configuration and the plan; write nothing.")]
@@ -77,7 +78,7 @@ def quickstart(
 
 @app.command()
 def study(
-    name: Annotated[str, typer.Argument(help="quickstart, image-target, image-similar or image-enhanced.")],
+    name: Annotated[str, typer.Argument(help="quickstart, image-target, image-similar, image-enhanced, image-dose.")],
     preset: Annotated[str | None, typer.Option("--preset", help="small, or paper for the paper's size.")] = None,
     data: Data = None,
     seeds: Seeds = None,
@@ -309,13 +310,18 @@ def doctor(json: Json = False) -> None:
     import shutil
 
     from vestige import __version__, assets, provenance
+    from vestige.types import InputError
 
     found: dict[str, Any] = {"vestige": __version__, "commit": provenance.commit(), **provenance.host()}
     for name in (*provenance.LIBRARIES, "mlxtend"):
         found[name] = provenance.version(name) or "not installed"
     for name, known in assets.KNOWN.items():
-        asset = known.find()
-        found[f"data: {name}"] = str(asset.files[0]) if asset else f"not found; get it with: {known.get}"
+        try:
+            asset = known.find()
+        except InputError as error:
+            found[f"data: {name}"] = str(error)
+            continue
+        found[f"data: {name}"] = str(asset.files[0]) if asset else f"not found: {known.missing()}"
     found["free disk here"] = f"{shutil.disk_usage('.').free / 2**30:.1f} GiB"
     show_record(found, json)
 
@@ -371,6 +377,8 @@ def _study(
         print()
         for verdict in record["verdicts"]:
             show_verdict(verdict)
+        for equivalent in record["equivalents"]:
+            print(f"    {equivalent['sentence']}")
         print(f"\nReport: {page}")
     _report_failures(studies.failures(laboratory))
 
@@ -454,7 +462,7 @@ def _runs(laboratory: Laboratory, training: str | None, stages: list[str] | None
     if stages:
         return [Run(laboratory.config.seed, arm, stage) for stage in stages for arm in arms]
     return [
-        Run(facts["seed"], facts["training"], facts["stage"])
+        Run(facts["seed"], facts["training"], facts["stage"], facts["variant"])
         for facts in laboratory.store.facts("models")
         if facts["training"] in arms
     ]

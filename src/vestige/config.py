@@ -21,6 +21,19 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+STRENGTHS: dict[str, tuple[str, ...]] = {
+    "mask": ("block", "fraction"),
+    "noise": ("sigma",),
+    "shift": ("shift",),
+    "crop": ("crop",),
+    "jpeg": ("quality",),
+    "brightness": ("brightness",),
+    "blur": ("blur",),
+    "family": (),
+}
+"""Transform → the settings that say how strong it is. A family's members are as they are."""
+
+
 class DataConfig(Settings):
     """How a similarity-entailed data set is built (spec chapter 1; paper, Table 3)."""
 
@@ -32,10 +45,36 @@ class DataConfig(Settings):
     near: int = Field(5, ge=0, description="innocent neighbours per target, where collateral damage shows first")
     never_seen: int = Field(300, ge=1, description="unrelated samples never trained on: the null")
     test: int = Field(1000, ge=1, description="samples for test accuracy")
-    transform: Literal["mask", "noise"] = Field("mask", description="how a similar sample is made")
+    transform: Literal["mask", "noise", "shift", "crop", "jpeg", "brightness", "blur", "family"] = Field(
+        "mask", description="how a similar sample is made; family: found, where the data know near-duplicates"
+    )
     block: int = Field(2, ge=1, description="b: side of a masked block, in pixels")
     fraction: float = Field(0.3, ge=0, lt=1, description="r: share of the blocks that is masked")
     sigma: float = Field(0.1, ge=0, description="standard deviation of the added noise, in pixel units of [0, 1]")
+    shift: int = Field(2, ge=1, description="largest shift in each direction, in pixels")
+    crop: float = Field(0.8, gt=0, le=1, description="share of each side that a crop keeps, then enlarged")
+    quality: int = Field(30, ge=1, le=95, description="JPEG quality, drawn within 10 of this for each copy")
+    brightness: float = Field(0.4, ge=0, le=1, description="largest relative change of brightness; half of it least")
+    blur: float = Field(1.0, ge=0, description="standard deviation of the blur in pixels, within a quarter of it")
+
+    @property
+    def strength(self) -> dict[str, float]:
+        """The settings that say how strong the transform is, by name."""
+        return {name: getattr(self, name) for name in STRENGTHS[self.transform]}
+
+    @property
+    def made(self) -> str:
+        """How a similar sample is made, in words."""
+        return {
+            "mask": f"{100 * self.fraction:.0f} % of {self.block}×{self.block} blocks masked",
+            "noise": f"noise of standard deviation {self.sigma:g} added",
+            "shift": f"shifted by up to {self.shift} pixels",
+            "crop": f"cropped to {100 * self.crop:.0f} % of each side and enlarged",
+            "jpeg": f"stored as JPEG of quality about {self.quality}",
+            "brightness": f"made brighter or darker by up to {100 * self.brightness:.0f} %",
+            "blur": f"blurred with a standard deviation of about {self.blur:g} pixels",
+            "family": "natural near-duplicates found in the data",
+        }[self.transform]
 
 
 class MLPConfig(Settings):
@@ -209,26 +248,56 @@ class StudyConfig(Settings):
     train: TrainConfig = TrainConfig()
     unlearn: UnlearnConfig = UnlearnConfig()
     recover: RecoverConfig = RecoverConfig()
+    variants: dict[str, dict[str, Any]] = Field(
+        {}, description="name → data settings over those above: the conditions of a dose study"
+    )
 
     @property
     def recipe(self) -> Recipe:
         return Recipe(model=self.model, train=self.train, unlearn=self.unlearn)
 
+    def of(self, variant: str) -> StudyConfig:
+        """These settings with those of a variant over them; themselves for "". Raises InputError for unknown names."""
+        if not variant:
+            return self
+        if variant not in self.variants:
+            raise InputError(f"no variant is called {variant!r}; known: {', '.join(self.variants) or 'none'}")
+        return build([self.model_dump(mode="json", exclude={"variants"}), self.variants[variant]])
+
 
 def build(layers: Iterable[Mapping[str, Any]]) -> StudyConfig:
-    """The configuration that these layers add up to; later layers win.
+    """The configuration that these layers add up to; later layers win, and variants replace all earlier ones.
 
-    Raises InputError for unknown keys (with the nearest known one) and for values out of range.
+    Raises InputError for unknown keys (with the nearest known one), for values out of range, and for variants that
+    change anything but data settings or are alike.
     """
     merged: dict[str, Any] = {}
     for layer in layers:
         if _other_kind(merged.get("model"), layer.get("model")):
             merged["model"] = {}
-        merged = _merge(merged, layer)
+        merged = _merge(merged, layer) | {key: layer[key] for key in ("variants",) if key in layer}
     try:
-        return StudyConfig.model_validate(merged)
+        config = StudyConfig.model_validate(merged)
     except ValidationError as error:
         raise InputError(_explain(error)) from None
+    _check_variants(config)
+    return config
+
+
+def _check_variants(config: StudyConfig) -> None:
+    same: dict[str, str] = {}
+    for name, over in config.variants.items():
+        if not name or " · " in name:
+            raise InputError(f"a variant needs a name without ' · ', got {name!r}")
+        if set(over) != {"data"} or not isinstance(over["data"], dict) or "source" in over["data"]:
+            raise InputError(f"variant {name!r} must change data settings, not data.source and nothing else: {over}")
+        try:
+            data = config.of(name).data
+        except InputError as error:
+            raise InputError(f"variant {name!r}: {error}") from None
+        twin = same.setdefault(fingerprint(data), name)
+        if twin != name:
+            raise InputError(f"the variants {twin!r} and {name!r} have the same settings; remove one")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from vestige import __version__, verify
@@ -52,7 +52,7 @@ def check_method(config: StudyConfig, stage: Stage) -> None:
 
 
 def plan(config: StudyConfig, *, recall: bool = True) -> tuple[Run, ...]:
-    """The runs of a study, models before unlearning first. R1 and widening exist *with* only.
+    """The runs of a study, in each variant, models before unlearning first. R1 and widening exist *with* only.
 
     recall: whether reconstruction will be asked for. Raises InputError for unknown stages, and for a method or
     reconstruction that cannot serve the models.
@@ -65,8 +65,9 @@ def plan(config: StudyConfig, *, recall: bool = True) -> tuple[Run, ...]:
     for stage in stages.values():
         check_method(config, stage)
     runs = [
-        Run(seed, training, name)
+        Run(seed, training, name, variant)
         for seed in range(config.seed, config.seed + config.seeds)
+        for variant in config.variants or ("",)
         for name, stage in stages.items()
         for training in config.training
         if training == "with" or not stage.needs_similar
@@ -82,15 +83,15 @@ class Laboratory:
     store: Store
     source: str
 
-    def data_name(self, seed: int) -> str:
-        return fingerprint("data", __version__, self.config.data, seed, self.source)
+    def data_name(self, seed: int, variant: str = "") -> str:
+        return fingerprint("data", __version__, self.config.of(variant).data, seed, self.source)
 
     def model_name(self, run: Run) -> str:
         stage = parse(run.stage)
         parts: list[BaseModel] = [self.config.model, self.config.train]
         if not _is_from_scratch(stage):
             parts.append(self.config.unlearn)
-        return fingerprint("model", self.data_name(run.seed), run.training, run.stage, *parts, run.seed)
+        return fingerprint("model", self.data_name(run.seed, run.variant), run.training, run.stage, *parts, run.seed)
 
     def scores_name(self, run: Run) -> str:
         return fingerprint("scores", self.model_name(run), self.config.recover, run.seed)
@@ -100,24 +101,24 @@ class Laboratory:
         for run in runs:
             if parse(run.stage).k is None:
                 continue
-            _check_room(run, split_of(self.store.load("data", self.data_name(run.seed)).facts["split"]))
+            _check_room(run, split_of(self.store.load("data", self.data_name(run.seed, run.variant)).facts["split"]))
 
     def is_done(self, run: Run) -> bool:
         return self.store.has("scores", self.scores_name(run))
 
-    def data(self, seed: int, say: Say) -> tuple[Samples, Split]:
-        """The data set of one replicate, built if it is not there."""
+    def data(self, seed: int, say: Say, variant: str = "") -> tuple[Samples, Split]:
+        """The data set of one replicate in one variant, built if it is not there."""
         from vestige import assets, dataset
         from vestige.modality import modality
 
-        name = self.data_name(seed)
+        name, config = self.data_name(seed, variant), self.config.of(variant).data
         if not self.store.has("data", name):
             start = time.time()
             say("building the data set")
             room = modality(self.config.modality)
-            everything = room.load(assets.locate(self.config.data.source))
-            samples, split = dataset.entail(self.config.data, everything, modality=room, seed=seed)
-            entry = dataset.to_entry(samples, split, self.config.data, seed, self.source)
+            everything = room.load(assets.locate(config.source))
+            samples, split = dataset.entail(config, everything, modality=room, seed=seed)
+            entry = dataset.to_entry(samples, split, config, seed, self.source)
             self.store.save("data", name, run=_clock(start), **entry)
         return dataset.from_entry(self.store.load("data", name))
 
@@ -148,7 +149,7 @@ class Laboratory:
         if self.store.has("scores", name):
             return
         room = modality(self.config.modality)
-        samples, split = self.data(run.seed, say)
+        samples, split = self.data(run.seed, say, run.variant)
         model = self.model(run, say)
         start = time.time()
         steps = self.config.recover.steps
@@ -156,7 +157,7 @@ class Laboratory:
             model,
             samples.take(verify.asked(split, run.training)),
             config=self.config.recover,
-            per_class=self.config.data.per_class,
+            per_class=self.config.of(run.variant).data.per_class,
             generator=stream(run.seed, "recover"),
             on_step=_paced(say, "reconstructing", steps),
         )
@@ -175,7 +176,7 @@ class Laboratory:
         from vestige.unlearn import METHODS, widen
 
         room, recipe, stage = modality(self.config.modality), self.config.recipe, parse(run.stage)
-        samples, split = self.data(run.seed, say)
+        samples, split = self.data(run.seed, say, run.variant)
         everything = samples.take(split.training(run.training))
         counted = _is_from_scratch(stage) and recipe.train.sisa is None
         on_step = _paced(say, stage.method or "training", recipe.train.steps if counted else None)
@@ -193,14 +194,14 @@ class Laboratory:
             extra = [name for names in found.values() for name in names]
             removed = tuple(dict.fromkeys((*forget.ids, *extra)))
             method = widen(METHODS[stage.method], lambda *_: extra) if extra else METHODS[stage.method]
-            before = self.model(Run(run.seed, run.training, "before"), say)
+            before = self.model(replace(run, stage="before"), say)
             model = method(before, forget, retain, modality=room, config=recipe, seed=run.seed, on_step=on_step)
         trained_on = everything.without(removed)
         asked = {"forget": split.target, "near": split.all_near(), "test": split.test}
         parts = {"train": trained_on} | {name: samples.take(ids) for name, ids in asked.items() if ids}
         facts = {
             **_whose(run),
-            "data": self.data_name(run.seed),
+            "data": self.data_name(run.seed, run.variant),
             "removed": list(removed),
             "widened": {name: list(ids) for name, ids in found.items()},
             "trained_on": list(trained_on.ids),
@@ -220,10 +221,11 @@ def rehearse(config: StudyConfig) -> None:
     room = modality(config.modality)
     everything = room.load(assets.locate(config.data.source))
     runs = plan(config, recall=False)
-    for seed in dict.fromkeys(run.seed for run in runs):
-        _, split = dataset.entail(config.data, everything, modality=room, seed=seed)
+    for lot in dict.fromkeys((run.seed, run.variant) for run in runs):
+        seed, variant = lot
+        _, split = dataset.entail(config.of(variant).data, everything, modality=room, seed=seed)
         for run in runs:
-            if run.seed == seed:
+            if (run.seed, run.variant) == lot:
                 _check_room(run, split)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -12,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from vestige import __version__, assets, collect, config, executor, experiment, presets, provenance, store, verify
+from vestige import __version__, assets, collect, config, dose, executor, experiment, presets, provenance, store, verify
 from vestige.config import StudyConfig
 from vestige.types import InputError, Run
 
@@ -21,7 +22,8 @@ from vestige.types import InputError, Run
 class Claim:
     """A statement about a group's NCC at two stages, with a bar that is fixed here and not fitted to a run.
 
-    It holds if mean(first − second) is at least, or at most, the bar.
+    variants: of the first and of the second, in a dose study. It holds if mean(first − second) is at least, or at
+    most, the bar.
     """
 
     name: str
@@ -33,7 +35,11 @@ class Claim:
     yes: str
     no: str
     group: str = "target"
+    variants: tuple[str, str] = ("", "")
 
+
+Lot = tuple[int, str]
+"""A seed and a variant: what a data set is built for."""
 
 GROUPS = {"target": "targets", "similar": "similar samples", "near": "near samples", "other": "other samples"}
 
@@ -122,6 +128,53 @@ ENHANCED_CLAIMS = (
 )  # fmt: skip
 
 
+DOSE_CLAIMS = (
+    Claim(
+        "one-copy-matters", "with", "R0", "R0", "at least", 0.10,
+        "A single masked copy already keeps part of the target",
+        "A single masked copy hardly keeps anything of the target",
+        variants=("mask 0.3 ×1", "none"),
+    ),
+    Claim(
+        "more-copies-carry-more", "with", "R0", "R0", "at least", 0.10,
+        "Ten masked copies carry more of the target than one",
+        "Ten masked copies carry hardly more of the target than one",
+        variants=("mask 0.3 ×10", "mask 0.3 ×1"),
+    ),
+    Claim(
+        "an-exact-copy-weighs-more", "with", "R0", "R0", "at least", 0.05,
+        "An exact copy carries more of the target than a masked one",
+        "An exact copy carries hardly more of the target than a masked one",
+        variants=("exact ×1", "mask 0.3 ×1"),
+    ),
+    *(
+        Claim(
+            f"stronger-{name}-carries-less", "with", "R0", "R0", "at least", 0.10,
+            f"Five copies carry less of the target the stronger the {word}",
+            f"Five copies carry hardly less of the target the stronger the {word}",
+            variants=(f"{name} {weak:g} ×5", f"{name} {strong:g} ×5"),
+        )
+        for name, weak, strong, word in (
+            ("mask", 0.1, 0.7, "mask"), ("noise", 0.1, 0.4, "noise"), ("shift", 1, 4, "shift"),
+            ("crop", 0.9, 0.6, "crop"), ("blur", 0.5, 2, "blur"),
+        )
+    ),
+    *(
+        Claim(
+            f"{name}-hardly-matters", "with", "R0", "R0", "at most", 0.10,
+            f"Five copies carry the target as exact ones do, {word}",
+            f"Five copies carry clearly less of the target than exact ones, {word}",
+            variants=("exact ×5", f"{name} {strong:g} ×5"),
+        )
+        for name, strong, word in (
+            ("jpeg", 10, "even stored as JPEG of quality 10"),
+            ("brightness", 0.8, "even with brightness changed by 80 %"),
+        )
+    ),
+)  # fmt: skip
+"""Bars written before the study was run."""
+
+
 @dataclass(frozen=True)
 class Study:
     """A named experiment: what it asks, its presets over the default configuration, its claims."""
@@ -144,6 +197,12 @@ ENHANCED_GRID = {
     "training": ["with"],
     "stages": ["before", "R0", "R1", "RF-1+3", "RF-1+5", "RF-1+7", "RF-1+10"],
 }
+DOSE_GRID = {"training": ["with"], "stages": ["before", "R0", "R1"], "variants": dose.grid()}
+# 15 a class leave as many unrelated samples beside ten copies as 10 a class leave beside five: four.
+DOSE_PRESETS = {
+    "small": {**PRESETS["small"], "seeds": 3, "data": {"per_class": 15}, **DOSE_GRID},
+    "paper": {**PRESETS["paper"], **DOSE_GRID},
+}
 STUDIES: dict[str, Study] = {
     "quickstart": Study(
         "Do near-copies keep a forgotten image alive?", {"small": {"seeds": 1}}, TARGET_CLAIMS
@@ -160,6 +219,9 @@ STUDIES: dict[str, Study] = {
         "Does it help to unlearn the most similar samples too? (E6)",
         {name: {**preset, **ENHANCED_GRID} for name, preset in PRESETS.items()},
         ENHANCED_CLAIMS,
+    ),
+    "image-dose": Study(
+        "How much do the number and the strength of similar samples carry?", DOSE_PRESETS, DOSE_CLAIMS
     ),
 }  # fmt: skip
 
@@ -262,15 +324,15 @@ def carry_out(
     todo = tuple(run for run in runs if not laboratory.is_done(run))
     if len(todo) < len(runs):
         say(f"{len(runs) - len(todo)} of {len(runs)} runs are done already")
-    seeds = [
-        seed
-        for seed in dict.fromkeys(run.seed for run in todo)
-        if not laboratory.store.has("data", laboratory.data_name(seed))
+    lots = [
+        lot
+        for lot in dict.fromkeys((run.seed, run.variant) for run in todo)
+        if not laboratory.store.has("data", laboratory.data_name(*lot))
     ]
     done, start = 0, time.time()
 
-    def data_done(seed: int) -> None:
-        say(f"data set of seed {seed} is built")
+    def data_done(lot: Lot) -> None:
+        say(f"data set of {_name(lot)} is built")
 
     def run_done(run: Run) -> None:
         nonlocal done
@@ -280,7 +342,7 @@ def carry_out(
 
     count = _workers(workers)
     failed_data = executor.run_local(
-        partial(_build, laboratory), seeds, workers=min(count, len(seeds) or 1), on_done=data_done
+        partial(_build, laboratory), lots, workers=min(count, len(lots) or 1), on_done=data_done
     )
     if failed_data:
         raise RuntimeError(failed_data[0][1])
@@ -293,16 +355,20 @@ def result(laboratory: experiment.Laboratory, runs: tuple[Run, ...], *, complete
     """The record of result.json: the tidy table, the verdicts, and what made them."""
     settings = laboratory.config
     rows, recalls = collect.collect(laboratory, runs)
+    lots = tuple(dict.fromkeys((run.seed, run.variant) for run in runs))
     return {
         "schema_version": store.SCHEMA_VERSION,
         "study": settings.study,
         "comparable": complete,
         "rows": rows,
+        "doses": dose.doses(settings),
+        "equivalents": dose.equivalents(settings, recalls),
         "metrics": verify.METRICS,
         "verdicts": [judge(claim, recalls) for claim in STUDIES[settings.study].claims],
         "provenance": {
             **provenance.reproducible(settings, laboratory.source, command(settings)),
-            "data": {str(seed): laboratory.data_name(seed) for seed in dict.fromkeys(run.seed for run in runs)},
+            "data": {_key(lot): laboratory.data_name(*lot) for lot in lots if not lot[1]},
+            "variants": {_key(lot): laboratory.data_name(*lot) for lot in lots if lot[1]},
             "models": {run.label: laboratory.model_name(run) for run in runs},
         },
     }
@@ -310,16 +376,20 @@ def result(laboratory: experiment.Laboratory, runs: tuple[Run, ...], *, complete
 
 def judge(claim: Claim, recalls: Mapping[Run, collect.Recalls]) -> dict[str, Any]:
     """Whether a claim holds: on the mean, and with the whole interval. None where it was not measured."""
-    contrast = collect.contrast(recalls, claim.group, claim.training, claim.first, claim.second)
+    contrast = collect.contrast(recalls, claim.group, claim.training, claim.first, claim.second, claim.variants)
+    first, second = (
+        f"{stage} with {variant}" if variant else stage
+        for stage, variant in zip((claim.first, claim.second), claim.variants, strict=True)
+    )
     record: dict[str, Any] = {
         "name": claim.name,
         "claim": claim.yes,
         "training": claim.training,
-        "quantity": f"NCC of {GROUPS[claim.group]}, {claim.first} − {claim.second}",
+        "quantity": f"NCC of {GROUPS[claim.group]}, {first} − {second}",
         "rule": f"{claim.rule} {claim.bar:.2f}",
     }
     if contrast is None:
-        missing = f"not computed because the stages {claim.first} and {claim.second} were not both run"
+        missing = f"not computed because the stages {first} and {second} were not both run"
         return {**record, "holds": None, "clear": None, "mean": None, "low": None, "high": None, "n": 0,
                 "seeds": 0, "sentence": missing}  # fmt: skip
     found, seeds = contrast
@@ -374,7 +444,9 @@ def _changes(
 ) -> list[str]:
     found: list[str] = []
     for key, value in ours.items():
-        if isinstance(value, Mapping):
+        if key == "variants":  # replaced as a whole, see `config.build`
+            found += [f"variants={json.dumps(value, ensure_ascii=False)}"] if value != theirs[key] else []
+        elif isinstance(value, Mapping):
             found += _changes(value, theirs.get(key) or {}, f"{prefix}{key}.")
         elif (key not in theirs or value != theirs[key]) and key not in skip:
             text = "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else value
@@ -382,8 +454,18 @@ def _changes(
     return found
 
 
-def _build(laboratory: experiment.Laboratory, seed: int) -> None:
-    laboratory.data(seed, lambda message: executor.say(f"  seed {seed}: {message}"))
+def _build(laboratory: experiment.Laboratory, lot: Lot) -> None:
+    seed, variant = lot
+    laboratory.data(seed, lambda message: executor.say(f"  {_name(lot)}: {message}"), variant)
+
+
+def _name(lot: Lot) -> str:
+    return f"seed {_key(lot)}"
+
+
+def _key(lot: Lot) -> str:
+    seed, variant = lot
+    return f"{seed}, {variant}" if variant else str(seed)
 
 
 def _score(laboratory: experiment.Laboratory, run: Run) -> None:

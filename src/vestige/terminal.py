@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def show_record(record: dict[str, Any], json: bool) -> None:
@@ -33,15 +36,20 @@ CAPTION = (
     "images of the targets' classes; AUC of members against never-seen images."
 )
 
+DOSE_CAPTION = (
+    "NCC of the targets' best reconstruction; [95 % interval]; residual: 1 as before, 0 as R1, – where these are "
+    "less than 0.05 apart. ×5: five similar samples of each target in training."
+)
+
 
 def show_table(rows: list[dict[str, Any]]) -> None:
-    """The rows as a table that fits 80 columns: a line per arm and stage."""
+    """The rows as a table that fits 80 columns: a line per arm and stage, or in a dose study per variant."""
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(
-        box=None, pad_edge=False, padding=(0, 1), header_style="bold", caption=CAPTION, caption_justify="left"
-    )
+    if any(row["variant"] for row in rows):
+        Console().print(_doses(rows))
+        return
+    table = _table(CAPTION)
     for title in ("training", "stage"):
         table.add_column(title, no_wrap=True)
     for _, _, title in COLUMNS:
@@ -52,6 +60,27 @@ def show_table(rows: list[dict[str, Any]]) -> None:
         first, *others = ["–" if row is None else f"{row['mean']:.2f}" for row in found]
         table.add_row(training, stage, with_interval(found[0]) if found[0] else first, *others)
     Console().print(table)
+
+
+def _doses(rows: list[dict[str, Any]]) -> Table:
+    """A line per variant: NCC of the targets at each stage, and what R0 leaves of it."""
+    table = _table(DOSE_CAPTION)
+    table.add_column("variant", no_wrap=True)
+    for title in ("before", "NCC after R0", "R1", "residual of R0"):
+        table.add_column(title, justify="right", no_wrap=True)
+    cells = {(row["variant"], row["stage"], row["metric"]): row for row in rows if row["group"] == "target"}
+    wanted = (("before", "ncc"), ("R0", "ncc"), ("R1", "ncc"), ("R0", "residual"))
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        found = [cells.get((variant, *key)) for key in wanted]
+        before, r0, r1, residual = ("–" if row is None else with_interval(row) for row in found)
+        table.add_row(variant, before.partition(" ")[0], r0, r1.partition(" ")[0], residual)
+    return table
+
+
+def _table(caption: str) -> Table:
+    from rich.table import Table
+
+    return Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold", caption=caption, caption_justify="left")
 
 
 def show_tuned(found: dict[str, dict[str, Any]]) -> None:

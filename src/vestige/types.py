@@ -39,12 +39,15 @@ class Samples:
     x: inputs, first dimension N. Images: a tensor (N, C, H, W), float32 in [0, 1].
     y: answers, first dimension N. Images: a tensor (N,) of int64 class labels.
     classes: how many classes there are (images), 0 where there are none.
+    family: the family of natural near-duplicates that each record belongs to, "" where it stands alone;
+    empty where the data know none.
     """
 
     ids: tuple[str, ...]
     x: Any
     y: Any
     classes: int = 0
+    family: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.ids) == len(self.x) == len(self.y):
@@ -52,6 +55,8 @@ class Samples:
                 f"samples need one id, input and answer each; got {len(self.ids)} ids, "
                 f"{len(self.x)} inputs, {len(self.y)} answers"
             )
+        if self.family and len(self.family) != len(self.ids):
+            raise InputError(f"{len(self.ids)} samples need as many families, or none; got {len(self.family)}")
         if len(set(self.ids)) != len(self.ids):
             raise InputError(f"sample ids must be unique; {len(self.ids) - len(set(self.ids))} are repeated")
 
@@ -66,14 +71,17 @@ class Samples:
         if unknown:
             raise InputError(f"no sample is called {unknown[0]!r} ({len(unknown)} of {len(ids)} ids are unknown)")
         rows = [where[name] for name in ids]
-        return Samples(ids, self.x[rows], self.y[rows], self.classes)
+        family = tuple(self.family[row] for row in rows) if self.family else ()
+        return Samples(ids, self.x[rows], self.y[rows], self.classes, family)
 
     def at(self, rows: Any) -> Samples:
         """The records at these positions, a slice or a tensor of int64: a batch."""
-        if isinstance(rows, slice):
-            return self if rows == slice(None) else Samples(self.ids[rows], self.x[rows], self.y[rows], self.classes)
-        ids = tuple(self.ids[row] for row in rows.tolist())
-        return Samples(ids, self.x[rows], self.y[rows], self.classes)
+        if isinstance(rows, slice) and rows == slice(None):
+            return self
+        places = range(len(self))[rows] if isinstance(rows, slice) else rows.tolist()
+        ids = tuple(self.ids[place] for place in places)
+        family = tuple(self.family[place] for place in places) if self.family else ()
+        return Samples(ids, self.x[rows], self.y[rows], self.classes, family)
 
     def without(self, ids: Iterable[str]) -> Samples:
         """The records that are left when those with these ids are taken out, in the same order."""
@@ -150,12 +158,14 @@ class Scores:
 
 @dataclass(frozen=True)
 class Run:
-    """One condition of a study: which replicate, which training arm, which stage."""
+    """One condition of a study: which replicate, which training arm, which stage, and in a dose study which variant."""
 
     seed: int
     training: str
     stage: str
+    variant: str = ""
 
     @property
     def label(self) -> str:
-        return f"seed {self.seed} · {self.training} · {self.stage}"
+        variant = f", {self.variant}" if self.variant else ""
+        return f"seed {self.seed}{variant} · {self.training} · {self.stage}"

@@ -1,7 +1,4 @@
-"""Image data: strict readers, and similar samples by masking or noise.
-
-Readers check everything before anything is trained: sizes, ranges, labels, truncation.
-"""
+"""Image data: strict readers. Sizes, ranges, labels and truncation are checked before anything is trained."""
 
 from __future__ import annotations
 
@@ -10,15 +7,16 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vestige.assets import Asset, picture_files
-from vestige.config import DataConfig
+from vestige.image import cifar, emoji
 from vestige.image.ssim import WINDOW
 from vestige.types import InputError, Samples
 
@@ -32,66 +30,32 @@ def load(asset: Asset) -> Samples:
     """All images of a data set.
 
     Returns Samples with ids "name/position" (folders: "class/file"), x (N, C, H, W) as uint8 or as
-    float32 in [0, 1] (see `unit`), y (N,) int64 in 0…C−1. Raises InputError for anything malformed.
+    float32 in [0, 1] (see `unit`), y (N,) int64 in 0…C−1, families where the data have them.
+    Raises InputError for anything malformed.
     """
-    readers = {"csv": _csv, "idx": _idx, "npz": _npz, "folder": _folder}
-    images, labels, names = readers[asset.format](asset)
+    images, labels, names, family = READERS[asset.format](asset)
     if len(images) == 0:
         raise InputError(f"{asset.files[0]} holds no images")
     if min(images.shape[2:]) < WINDOW:
         size = f"{images.shape[2]}×{images.shape[3]}"
         raise InputError(f"{asset.files[0]} holds images of {size}; SSIM needs at least {WINDOW}×{WINDOW}")
     ids = names or tuple(f"{asset.name}/{position}" for position in range(len(images)))
-    return Samples(ids, torch.from_numpy(images), torch.from_numpy(labels), int(labels.max()) + 1)
+    return Samples(ids, torch.from_numpy(images), torch.from_numpy(labels), int(labels.max()) + 1, family)
 
 
 def unit(samples: Samples) -> Samples:
     """The same samples with x as float32 in [0, 1]."""
     x = samples.x.float() / 255 if samples.x.dtype == torch.uint8 else samples.x.float()
-    return Samples(samples.ids, x, samples.y, samples.classes)
+    return replace(samples, x=x)
 
 
-def make_similar(samples: Samples, count: int, *, config: DataConfig, generator: torch.Generator) -> list[Samples]:
-    """`count` similar samples of each sample, by block masking or by noise (paper, A.3 and A.11).
+class Read(NamedTuple):
+    """What a reader found: images (N, C, H, W), labels (N,), and where they have them names and families."""
 
-    samples: x (N, C, H, W) in [0, 1]. Returns one Samples per sample, with ids "source~mask-0", ….
-    A repeated call with the same generator goes on drawing, so that held-out copies differ.
-    """
-    made = []
-    for name, x, y in zip(samples.ids, samples.x, samples.y, strict=True):
-        copies = []
-        for _ in range(count):
-            if config.transform == "mask":
-                copies.append(mask_blocks(x, config.block, config.fraction, generator))
-            else:
-                noise = torch.randn(x.shape, generator=generator)
-                copies.append((x + config.sigma * noise).clamp(0, 1))
-        ids = tuple(f"{name}~{config.transform}-{position}" for position in range(count))
-        stack = torch.stack(copies) if copies else x.new_zeros((0, *x.shape))
-        made.append(Samples(ids, stack, y.repeat(count), samples.classes))
-    return made
-
-
-def mask_blocks(image: Tensor, block: int, fraction: float, generator: torch.Generator) -> Tensor:
-    """The image with ⌊blocks·fraction⌋ of its block×block blocks set to 0 in all channels (paper, A.3).
-
-    image: (C, H, W). The ⌊H/block⌋·⌊W/block⌋ blocks are drawn without replacement.
-    Raises InputError if the block is larger than the image or fraction is outside [0, 1).
-    """
-    _, height, width = image.shape
-    rows, columns = height // block, width // block
-    if rows * columns == 0:
-        raise InputError(f"blocks of {block}×{block} do not fit into images of {height}×{width}")
-    if not 0 <= fraction < 1:
-        raise InputError(f"the masked fraction r must be in [0, 1), got {fraction}")
-    masked = image.clone()
-    for spot in torch.randperm(rows * columns, generator=generator)[: int(rows * columns * fraction)].tolist():
-        top, left = spot // columns * block, spot % columns * block
-        masked[:, top : top + block, left : left + block] = 0
-    return masked
-
-
-Read = tuple[np.ndarray, np.ndarray, tuple[str, ...] | None]
+    images: np.ndarray
+    labels: np.ndarray
+    names: tuple[str, ...] | None = None
+    family: tuple[str, ...] = ()
 
 
 def _csv(asset: Asset) -> Read:
@@ -104,18 +68,14 @@ def _csv(asset: Asset) -> Read:
         raise InputError(f"{path} cannot be read as numbers: {error}") from None
     if table.shape[1] != 785:
         raise InputError(f"{path} should have 785 columns, found {table.shape[1]}")
-    return (
-        table[:, :-1].astype(np.uint8).reshape(-1, 1, 28, 28),
-        _labels(table[:, -1], len(table), path),
-        None,
-    )
+    return Read(table[:, :-1].astype(np.uint8).reshape(-1, 1, 28, 28), _labels(table[:, -1], len(table), path))
 
 
 def _idx(asset: Asset) -> Read:
     images_path, labels_path = asset.files
     images = _read_idx(images_path, IDX_IMAGES)
     labels = _read_idx(labels_path, IDX_LABELS)
-    return images[:, None], _labels(labels, len(images), labels_path), None
+    return Read(images[:, None], _labels(labels, len(images), labels_path))
 
 
 def _read_idx(path: Path, expected: int) -> np.ndarray:
@@ -164,7 +124,7 @@ def _npz(asset: Asset) -> Read:
             image = int(np.argwhere(bad)[0][0])
             raise InputError(f"x in {path} must lie in [0, 1]; found {what}, first in image {image}")
         x = x.astype(np.float32)
-    return x, _labels(y, len(x), path), None
+    return Read(x, _labels(y, len(x), path))
 
 
 def _folder(asset: Asset) -> Read:
@@ -198,7 +158,30 @@ def _folder(asset: Asset) -> Read:
     stack = np.stack(pictures)
     stack = stack[:, None] if stack.ndim == 3 else np.ascontiguousarray(np.moveaxis(stack, 3, 1))
     labels = np.array([classes.index(file.parent.name) for file in files], np.int64)
-    return stack, labels, tuple(file.relative_to(root).as_posix() for file in files)
+    return Read(stack, labels, tuple(file.relative_to(root).as_posix() for file in files))
+
+
+def _cifar_binary(asset: Asset) -> Read:
+    return Read(*cifar.read(asset.files, cifar.binary))
+
+
+def _cifar_python(asset: Asset) -> Read:
+    return Read(*cifar.read(asset.files, cifar.python))
+
+
+def _emoji(asset: Asset) -> Read:
+    return Read(*emoji.read(*asset.files))
+
+
+READERS: dict[str, Callable[[Asset], Read]] = {
+    "csv": _csv,
+    "idx": _idx,
+    "npz": _npz,
+    "folder": _folder,
+    "cifar-bin": _cifar_binary,
+    "cifar-py": _cifar_python,
+    "emoji": _emoji,
+}
 
 
 def _size(shape: tuple[int, ...]) -> str:

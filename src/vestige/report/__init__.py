@@ -26,15 +26,14 @@ def write_report(root: Path) -> Path:
     return path
 
 
-def write_figures(root: Path, folder: Path) -> tuple[Path, Path]:
-    """Write a run folder's figures as files of their own, `gallery.svg` and `recall.svg`, into `folder`."""
-    summary = summarise(root)
+def write_figures(root: Path, folder: Path) -> tuple[Path, ...]:
+    """Write every figure of a run folder's report into `folder`, each as an SVG file named after it."""
     css = _read("figures.css")
-    drawn = [svg for svg, _ in figures.gallery(summary.gallery.blocks)]
+    drawn = {figure.name: figures.to_file(figure, css) for figure in summarise(root).figures if figure.charts}
     folder.mkdir(parents=True, exist_ok=True)
-    paths = folder / "gallery.svg", folder / "recall.svg"
-    write_text(paths[0], figures.standalone(figures.stack(drawn, summary.gallery), css))
-    write_text(paths[1], figures.standalone(figures.recall_chart(summary.chart)[0], css))
+    paths = tuple(folder / f"{name}.svg" for name in drawn)
+    for path, content in zip(paths, drawn.values(), strict=True):
+        write_text(path, content)
     return paths
 
 
@@ -44,14 +43,20 @@ def page(summary: Summary) -> str:
     from markupsafe import Markup
 
     style = _read("figures.css") + _read("style.css")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    drawn = [Markup(svg) for svg, _ in figures.gallery(summary.gallery.blocks)]
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["cell"] = words.cell
+    environment.filters["column"] = words.column
+    drawn = {}
+    for count, figure in enumerate(summary.figures, 1):
+        made = [figures.draw(chart) for chart in figure.charts]
+        heads, records = figures.numbers(figure, made)
+        drawn[figure.name] = {"count": count, "svgs": [Markup(svg) for svg, _ in made], "heads": heads,
+                              "rows": [[record.get(head) for head in heads] for record in records]}  # fmt: skip
     return environment.from_string(_read("page.html.j2")).render(
         page=summary,
         style=Markup(style),
         style_hash=style_hash(style),
-        blocks=list(zip(summary.gallery.blocks, drawn, strict=True)),
-        recall=Markup(figures.recall_chart(summary.chart)[0]),
+        drawn=drawn,
         marks={"yes": "yes", "no": "no", "not computed": "none"},
         number=words.number,
         interval=words.interval,

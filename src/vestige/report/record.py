@@ -33,39 +33,38 @@ class Recovered:
 
 @dataclass(frozen=True)
 class GalleryRow:
-    """One target: its id, class, picture (C, H, W) uint8, similar images, and what comes back."""
+    """One target: its id, class, picture (C, H, W) uint8, similar images, and what comes back.
+
+    kept: whether it is a control instead, which was not to be forgotten.
+    """
 
     target: str
     label: str
     pixels: np.ndarray
     similar: tuple[tuple[str, np.ndarray], ...]
     recovered: tuple[Recovered, ...]
+    kept: bool = False
 
 
 @dataclass(frozen=True)
 class Block:
-    """The targets of one training arm; stages are the columns of reconstructions."""
+    """The targets of one training arm, for one seed; stages are the columns of reconstructions.
+
+    most_similar: how many similar images any target of either arm has, so that columns stand below each other.
+    """
 
     training: str
+    seed: int
     stages: tuple[str, ...]
     rows: tuple[GalleryRow, ...]
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """What comes back, as pictures, for one seed. hidden: targets that are left out for room."""
-
-    seed: int
-    blocks: tuple[Block, ...]
-    hidden: int = 0
-    note: str = ""
+    most_similar: int
 
 
 @dataclass(frozen=True)
 class Point:
-    """A mean with its 95 % interval; low and high are None where no interval can be given."""
+    """A mean with its 95 % interval; low and high are None where no interval can be given. series: whose it is."""
 
-    training: str
+    series: str
     mean: float
     low: float | None
     high: float | None
@@ -85,12 +84,109 @@ class Null:
 
 @dataclass(frozen=True)
 class ChartRow:
-    """One stage of the recall chart."""
+    """One row of a row chart: a stage or a variant, what it is, and one mark per series."""
 
     stage: str
     what: str
     points: tuple[Point, ...]
     null: Null | None
+
+
+@dataclass(frozen=True)
+class RowChart:
+    """Means by row, one mark per series. series: (name, legend), two at most. heading: the quantity.
+
+    reach: what the axis reaches at least.
+    """
+
+    heading: str
+    series: tuple[tuple[str, str], ...]
+    rows: tuple[ChartRow, ...]
+    reach: float = 1.0
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One sample's value at each stage where it was measured.
+
+    family: what it is shown together with (its seed, its target). kept: a control that was not to be forgotten.
+    """
+
+    name: str
+    label: str
+    family: str
+    kept: bool
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The samples of one training arm beside their null. means: stage → mean with its interval, controls left out."""
+
+    heading: str
+    samples: tuple[Sampled, ...]
+    means: Mapping[str, Point]
+    null: Null | None
+
+    @property
+    def measured(self) -> frozenset[str]:
+        """The stages at which any sample has a value."""
+        return frozenset(stage for sample in self.samples for stage in sample.values)
+
+
+@dataclass(frozen=True)
+class SampleChart:
+    """A metric of single samples by stage. stages: the drawn ones, at most six."""
+
+    metric: str
+    stages: tuple[str, ...]
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """Means over a dose: (position, mean with its interval), in the order of the positions."""
+
+    name: str
+    dots: tuple[tuple[float, Point], ...]
+
+
+@dataclass(frozen=True)
+class LineChart:
+    """A quantity over a dose.
+
+    ticks: (position, label) of the x axis. nulls: (position, null), drawn as a band. levels: (name, value) of
+    horizontal references. null_name: what the band is. valued: the line whose means are also written, "" for none.
+    """
+
+    y: str
+    x: str
+    ticks: tuple[tuple[float, str], ...]
+    lines: tuple[Line, ...]
+    nulls: tuple[tuple[float, Null], ...] = ()
+    levels: tuple[tuple[str, float], ...] = ()
+    null_name: str = "never seen, 5–95 %"
+    valued: str = ""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What widening took besides the targets: (stage, constructed copies, natural neighbours), means per target."""
+
+    rows: tuple[tuple[str, float, float], ...]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Small pictures in a grid, for one seed. columns: (head, note). rows: (head, note, cells).
+
+    cells: (sample, what came back of it); an original has the stage "original" and no numbers. kept: the controls.
+    """
+
+    seed: int
+    kept: tuple[str, ...]
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[str, str, tuple[tuple[str, Recovered], ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -110,18 +206,24 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Cell:
-    """One table cell: its text, its interval in words, and the mark of a footnote."""
+    """One table cell: its text, its interval in words, the mark of a footnote.
+
+    gap: the difference to the reference in words, "" where there is none to give. apart: whether the two intervals
+    do not overlap, None where that cannot be told.
+    """
 
     text: str
     interval: str = ""
     note: str = ""
+    gap: str = ""
+    apart: bool | None = None
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """One arm × stage of the main table. missing: why it was not computed, "" where it was."""
+    """One stage under the heading `arm`. missing: why it was not computed, "" where it was."""
 
-    training: str
+    arm: str
     stage: str
     what: str
     cells: tuple[Cell, ...]
@@ -130,7 +232,7 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Table:
-    """The main table: column heads, rows, and the footnotes (mark, text)."""
+    """A table by stage: column heads, rows, and the footnotes (mark, text)."""
 
     columns: tuple[str, ...]
     rows: tuple[TableRow, ...]
@@ -150,6 +252,37 @@ class Recalls:
     back: Mapping[tuple[str, str], tuple[int, int]]
 
 
+Chart = Block | Sheet | RowChart | SampleChart | LineChart | Taken
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Charts that belong together, with their words. name: its anchor and file name.
+
+    paper: which of the paper's figures it answers. why: the reason where there is no chart.
+    """
+
+    name: str
+    heading: str
+    caption: str
+    charts: tuple[Chart, ...] = ()
+    paper: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page: a heading, what to look for, then figures, claims or a table. reads: how to read them."""
+
+    name: str
+    title: str
+    lead: str = ""
+    figures: tuple[Figure, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    table: Table | None = None
+    reads: str = ""
+
+
 @dataclass(frozen=True)
 class Summary:
     """Everything on the page."""
@@ -159,14 +292,14 @@ class Summary:
     headline: str
     deck: str
     banners: tuple[str, ...]
-    gallery: Gallery
-    chart: tuple[ChartRow, ...]
-    chart_reads: str
-    verdicts: tuple[Verdict, ...]
-    table: Table
+    sections: tuple[Section, ...]
     tidy: tuple[Mapping[str, Any], ...]
     limits: tuple[str, ...]
     configuration: str
     provenance: tuple[tuple[str, str], ...]
     command: str
     version: str
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        return tuple(figure for section in self.sections for figure in section.figures)

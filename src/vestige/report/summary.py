@@ -6,30 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vestige import __version__
 from vestige.config import StudyConfig, to_yaml
-from vestige.report import table, words
-from vestige.report.record import (
-    Block,
-    ChartRow,
-    Gallery,
-    GalleryRow,
-    Null,
-    Point,
-    Recalls,
-    Recovered,
-    Summary,
-)
+from vestige.report import leads, table, words
+from vestige.report.charts import Material, to_point
+from vestige.report.record import Recalls, Summary
+from vestige.report.sections import sections
 from vestige.report.shelf import Shelf, open_shelf
-from vestige.stages import parse
 from vestige.store import open_existing, read_json
-from vestige.types import Run
-
-TITLE = "Does a forgotten image come back?"
-TARGETS_SHOWN = 10
-STAGES_SHOWN = {"with": 4, "without": 2}
 
 
 def summarise(root: Path) -> Summary:
@@ -39,28 +23,26 @@ def summarise(root: Path) -> Summary:
     not what was written.
     """
     store, config, _ = open_existing(root)
+    if config.variants:  # what follows is laid out for one data set a seed; variants stand in the table of every number
+        config = config.model_copy(update={"stages": ()})
     record = read_json(root / "result.json")
     run_facts = read_json(root / "run.json") if (root / "run.json").is_file() else {}
     shelf = open_shelf(store, record["provenance"])
-    found = table.index(record["rows"])
     failed = {
-        (training, stage): why
-        for label, why in ((item["run"], item["why"]) for item in run_facts.get("failed", ()))
-        for _, training, stage in [label.split(" · ")]
+        (training, stage): item["why"]
+        for item in run_facts.get("failed", ())
+        for training, stage in [item["run"].split(" · ")[-2:]]
     }
-    recalls = _recalls(found, shelf)
+    material = Material(config, record["rows"], record["verdicts"], shelf, failed)
+    recalls = _recalls(material.found, shelf)
     classes = max((entry.facts["classes"] for entry in shelf.data.values()), default=0)
     return Summary(
-        title=TITLE,
-        kicker=f"{config.study} · {config.data.source}",
-        headline=words.headline(recalls, record["verdicts"], config),
+        title=leads.question(config.study),
+        kicker=leads.kicker(material),
+        headline=leads.headline(material, recalls),
         deck=words.deck(recalls, record["verdicts"], config),
         banners=_banners(record, failed),
-        gallery=gallery(shelf, config, failed),
-        chart=chart(found, shelf, config),
-        chart_reads=_how_to_read(recalls, config),
-        verdicts=table.verdicts(record["verdicts"]),
-        table=table.main_table(found, config, failed),
+        sections=sections(material),
         tidy=tuple({**row, **_metric(record, row["metric"])} for row in record["rows"]),
         limits=words.limits(recalls, config, classes),
         configuration=to_yaml(config),
@@ -70,110 +52,10 @@ def summarise(root: Path) -> Summary:
     )
 
 
-def chart(found: table.Index, shelf: Shelf, config: StudyConfig) -> tuple[ChartRow, ...]:
-    """Recall of the targets by stage, both arms, beside the null pooled over arms and seeds."""
-    rows = []
-    for stage in config.stages:
-        points = tuple(
-            _point(found[training, stage, "target", "ncc"])
-            for training in ("with", "without")
-            if (training, stage, "target", "ncc") in found
-        )
-        nulls = [
-            shelf.of(run, shelf.null(run, target), "ncc")
-            for run in shelf.runs
-            if run.stage == stage
-            for target in shelf.split(run.seed).target
-        ]
-        pooled = np.concatenate(nulls) if nulls else np.empty(0)
-        null = None
-        if len(pooled):
-            low, high = np.percentile(pooled, [5, 95])
-            null = Null(float(low), float(pooled.mean()), float(high), len(pooled))
-        rows.append(ChartRow(stage, words.describe(stage), points, null))
-    return tuple(rows)
-
-
-def gallery(shelf: Shelf, config: StudyConfig, failed: Mapping[tuple[str, str], str]) -> Gallery:
-    """The targets of the first seed, in the order that the seed drew them."""
-    seed = min(shelf.data, default=config.seed)
-    if seed not in shelf.data:
-        return Gallery(seed, (), note="Not computed because the data set was not built.")
-    targets = shelf.split(seed).target
-    blocks = []
-    for training in ("with", "without"):
-        if training in config.training:
-            stages = columns(config, training)
-            rows = tuple(
-                _gallery_row(shelf, seed, training, stages, target, failed) for target in targets[:TARGETS_SHOWN]
-            )
-            blocks.append(Block(training, stages, rows))
-    return Gallery(seed, tuple(blocks), max(0, len(targets) - TARGETS_SHOWN), _twins(shelf, seed))
-
-
-def columns(config: StudyConfig, training: str) -> tuple[str, ...]:
-    """The stages that the gallery shows: before, R0, R1 and the last widened one; others fill empty places."""
-    offered = [stage for arm, stage in table.planned(config) if arm == training]
-    widened = sorted((stage for stage in offered if parse(stage).is_widened), key=words.widest_first)
-    chosen = [stage for stage in ("before", "R0", "R1") if stage in offered] + widened[-1:]
-    room = STAGES_SHOWN[training] - len(chosen)
-    chosen += [stage for stage in offered if stage not in chosen][: max(0, room)]
-    return tuple(stage for stage in offered if stage in chosen)
-
-
-def _gallery_row(
-    shelf: Shelf,
-    seed: int,
-    training: str,
-    stages: tuple[str, ...],
-    target: str,
-    failed: Mapping[tuple[str, str], str],
-) -> GalleryRow:
-    entry = shelf.data[seed]
-    where = {name: position for position, name in enumerate(entry.facts["ids"])}
-
-    def original(name: str) -> np.ndarray:
-        return np.asarray((entry.arrays["x"][where[name]].clip(0, 1) * 255).round(), np.uint8)
-
-    similar = shelf.split(seed).similar[target] if training == "with" else ()
-    return GalleryRow(
-        target=target,
-        label=str(int(entry.arrays["y"][where[target]])),
-        pixels=original(target),
-        similar=tuple((name, original(name)) for name in similar),
-        recovered=tuple(_recovered(shelf, Run(seed, training, stage), target, failed) for stage in stages),
-    )
-
-
-def _recovered(shelf: Shelf, run: Run, target: str, failed: Mapping[tuple[str, str], str]) -> Recovered:
-    if run not in shelf.runs:
-        return Recovered(run.stage, why=table.missing_run(failed, run.training, run.stage))
-    ncc, ssim, pixels = (shelf.of(run, [target], name)[0] for name in ("ncc", "ssim", "image"))
-    return Recovered(run.stage, float(ncc), float(ssim), shelf.bar(run, target), pixels)
-
-
-def _twins(shelf: Shelf, seed: int) -> str:
-    """Says which widened stages gave the very result of R1, as they do when both remove the same samples."""
-    reference = shelf.runs.get(Run(seed, "with", "R1"))
-    if reference is None:
-        return ""
-    same = [
-        run.stage
-        for run, entry in shelf.runs.items()
-        if run.seed == seed and parse(run.stage).is_widened and entry.facts["sha256"] == reference.facts["sha256"]
-    ]
-    if not same:
-        return ""
-    return (
-        f"{' and '.join(sorted(same))} found exactly the images that were made from the targets, and so "
-        "gives the same model as R1."
-    )
-
-
 def _recalls(found: table.Index, shelf: Shelf) -> Recalls:
     targets, null = (
         {
-            (training, stage): _point(row)
+            (training, stage): to_point(row)
             for (training, stage, group, metric), row in found.items()
             if (group, metric) == (wanted, "ncc") and row["mean"] is not None
         }
@@ -183,14 +65,11 @@ def _recalls(found: table.Index, shelf: Shelf) -> Recalls:
     for run in shelf.runs:
         names = shelf.split(run.seed).target
         values = shelf.of(run, names, "ncc")
-        hits = sum(bool(value > shelf.bar(run, target)) for value, target in zip(values, names, strict=True))
+        bars = [shelf.bar(run, target) for target in names]
+        hits = sum(bar is not None and bool(value > bar) for value, bar in zip(values, bars, strict=True))
         old = back.get((run.training, run.stage), (0, 0))
         back[run.training, run.stage] = (old[0] + hits, old[1] + len(names))
     return Recalls(targets, {key: point.mean for key, point in null.items()}, back)
-
-
-def _point(row: Mapping[str, Any]) -> Point:
-    return Point(row["training"], row["mean"], row["low"], row["high"], row["n"], row["seeds"])
 
 
 def _metric(record: Mapping[str, Any], name: str) -> dict[str, str]:
@@ -205,20 +84,6 @@ def _banners(record: Mapping[str, Any], failed: Mapping[tuple[str, str], str]) -
     if failed:
         found.append(f"{words.plural(len(failed), 'run')} failed; the tables say which and why.")
     return tuple(found)
-
-
-def _how_to_read(recalls: Recalls, config: StudyConfig) -> str:
-    seeds = max((point.seeds for point in recalls.targets.values()), default=0)
-    over = "over the targets" if seeds <= 1 else "over the seeds' means"
-    each = " in each" if seeds > 1 else ""
-    size = f"n = {words.plural(config.data.targets, 'target')}{each}, {words.plural(seeds, 'seed')}"
-    return (
-        "Each mark is the mean NCC between a target and the best image that could be reconstructed from the "
-        f"model; 1 would be verbatim. The line is its 95 % t interval {over} ({size}), cut at the edge of the "
-        "scale. Grey is the null: where 90 % of never-seen images of the targets' classes fall in the same "
-        "models (both training sets pooled), with their mean. A mark inside "
-        "the grey comes back no better than those do."
-    )
 
 
 def _provenance(

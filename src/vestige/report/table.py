@@ -23,6 +23,8 @@ COLUMNS = (
 )
 """Head, group and metric of each column."""
 
+ARMS = {"with": "With similar images in training", "without": "Without similar images in training"}
+
 Index = Mapping[tuple[str, str, str, str], Mapping[str, Any]]
 
 
@@ -57,12 +59,12 @@ def main_table(found: Index, config: StudyConfig, failed: Mapping[tuple[str, str
 
     rows = []
     for training, stage in planned(config):
-        if (training, stage, "target", "ncc") in found:
+        if any(key[:2] == (training, stage) for key in found):
             cells = tuple(cell(training, stage, group, metric) for _, group, metric in COLUMNS)
-            rows.append(TableRow(training, stage, describe(stage), cells))
+            rows.append(TableRow(ARMS[training], stage, describe(stage), cells))
         else:
             missing = f"not computed because {missing_run(failed, training, stage)}"
-            rows.append(TableRow(training, stage, describe(stage), (), missing))
+            rows.append(TableRow(ARMS[training], stage, describe(stage), (), missing))
     notes = tuple((mark, f"not computed because {reason}") for reason, mark in marks.items())
     return Table(tuple(head for head, *_ in COLUMNS), tuple(rows), notes)
 
@@ -86,10 +88,14 @@ def verdicts(records: Sequence[Mapping[str, Any]]) -> tuple[Verdict, ...]:
             rule=record["rule"],
             holds=said[record["holds"]],
             clear=said[record["clear"]] if record["low"] is not None else "cannot tell",
-            n=f"{plural(record['n'], 'target')}, {plural(record['seeds'], 'seed')}" if record["n"] else "–",
+            n=f"{plural(record['n'], _unit(record))}, {plural(record['seeds'], 'seed')}" if record["n"] else "–",
         )
         for record in records
     )
+
+
+def _unit(record: Mapping[str, Any]) -> str:
+    return "target" if "of targets" in record["quantity"] else "sample"
 
 
 def _untested(record: Mapping[str, Any]) -> str:

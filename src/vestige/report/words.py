@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vestige.config import MLPConfig, StudyConfig
+from vestige.config import CNNConfig, MLPConfig, ModelConfig, StudyConfig, TrainConfig
 from vestige.report.record import Recalls
 from vestige.stages import parse
 
@@ -37,6 +37,15 @@ def briefly(name: str) -> str:
     return f"nor its {stage.k} most similar" if stage.k is not None else f"nor what has SSIM ≥ {stage.tau:g}"
 
 
+def in_short(name: str) -> str:
+    """What a stage does, in two or three words for a narrow column."""
+    fixed = {"before": "unlearning", "R0": "retrained", "R1": "no copies left", "relabel": "wrong labels"}
+    stage = parse(name)
+    if name in fixed or not stage.is_widened:
+        return fixed.get(name, "")
+    return f"+ {stage.k} similar" if stage.k is not None else f"SSIM ≥ {stage.tau:g}"
+
+
 def widest_first(name: str) -> tuple[bool, int, float]:
     """Sorts widened stages: retraining last, then by how much they widen."""
     stage = parse(name)
@@ -49,6 +58,27 @@ def number(value: float | None, digits: int = 2) -> str:
         return "–"
     text = f"{value:.{digits}f}"
     return text.replace("-", "−") if float(text) != 0 else text.lstrip("-")
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A difference for reading: with its sign, also where it is positive."""
+    return f"+{number(value, digits)}" if float(f"{value:.{digits}f}") > 0 else number(value, digits)
+
+
+def cell(value: object) -> str:
+    """A value of a figure's table: numbers to three places, "yes" or "no", "–" for what was not computed."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return number(value, 3) if isinstance(value, float) else str(value)
+
+
+def column(name: str) -> str:
+    """The head of a column in a figure's table."""
+    known = {"ncc": "NCC", "ssim": "SSIM", "low": "Low", "high": "High", "n": "n", "bar": "95 % of never seen",
+             "back": "Comes back", "at": "At"}  # fmt: skip
+    return known.get(name, name if name[:1].isupper() or "-" in name else name.capitalize())
 
 
 def interval(low: float | None, high: float | None, digits: int = 2) -> str:
@@ -69,7 +99,7 @@ def headline(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: St
     """
     holds = {verdict["name"]: verdict["holds"] for verdict in verdicts}
     if "similar-samples-keep-it" not in holds:
-        return _said(verdicts)
+        return said(verdicts)
     before, after = (recalls.targets.get(("with", stage)) for stage in ("before", "R0"))
     if before is None or after is None:
         return (
@@ -106,6 +136,8 @@ def deck(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: StudyC
     size = f"{plural(config.data.targets, 'image')} to forget, {plural(found, 'seed')}."
     if found > 1:
         size = f"{plural(config.data.targets, 'image')} to forget in each of {found} seeds."
+    if not verdicts:
+        return size
     if not judged:
         return f"{size} None of the {len(verdicts)} claims could be tested."
     held = [verdict for verdict in judged if verdict["holds"]]
@@ -118,8 +150,6 @@ def deck(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: StudyC
 def limits(recalls: Recalls, config: StudyConfig, classes: int) -> tuple[str, ...]:
     """What the report does not show, as plain sentences."""
     size = config.data.per_class * classes
-    # nothing else can be reconstructed from
-    widths = " and ".join(map(str, config.model.hidden)) if isinstance(config.model, MLPConfig) else config.model.kind
     over = (
         f"One seed: the intervals are over {plural(config.data.targets, 'target')} only, and say nothing "
         "about another draw of targets or another training run."
@@ -133,9 +163,12 @@ def limits(recalls: Recalls, config: StudyConfig, classes: int) -> tuple[str, ..
         "the standard definition of unlearning. R1, retrained without their similar images too, shows what "
         "is left when nothing of the image is in training. That R0 still gives an image back is not a "
         "failure to delete it, but it is what a person who asked for deletion would see.",
-        f"NCC is that of the best of {size} reconstructed candidates, so chance alone lifts it well above 0. "
-        "Read it only beside the never-seen images.",
     ]
+    if recalls.targets:
+        found.append(
+            f"NCC is that of the best of {size} reconstructed candidates, so chance alone lifts it well above 0. "
+            "Read it only beside the never-seen images."
+        )
     below = [
         stage
         for (training, stage), point in recalls.targets.items()
@@ -147,18 +180,37 @@ def limits(recalls: Recalls, config: StudyConfig, classes: int) -> tuple[str, ..
             "forgetting better: a value that stands out is itself a difference that someone could use."
         )
     found += [
-        f"Only one kind of model was trained: ReLU layers of {widths} units, {config.train.steps} "
-        "full-batch steps. Other architectures, sizes and training may behave otherwise.",
+        f"Only one kind of model was trained: {network(config.model)}, {training(config.train)}. "
+        "Other architectures, sizes and training may behave otherwise.",
         f"The training set is small: {size} images, {config.data.per_class} a class. Larger sets may be harder "
         "to reconstruct from.",
-        f"The similar images are made from the targets ({_made(config)}). Natural near-copies may differ.",
+        "The similar images are natural near-duplicates, found in the data."
+        if config.data.transform == "family"
+        else f"The similar images are made from the targets ({config.data.made}). Natural near-copies may differ.",
         over,
         f"Test accuracy is over {config.data.test} images a seed; read its differences beside its interval.",
     ]
     return tuple(found)
 
 
-def _said(verdicts: Sequence[Mapping[str, Any]]) -> str:
+def network(model: ModelConfig) -> str:
+    """A kind of network and its size, in words."""
+    if isinstance(model, MLPConfig):
+        return f"ReLU layers of {_and(model.hidden)} units"
+    if isinstance(model, CNNConfig):
+        return f"a CNN with convolutions of {_and(model.channels)} channels"
+    return f"ResNet-18 of width {model.width}"
+
+
+def training(train: TrainConfig) -> str:
+    """How long a model was trained, and on what at once, in words."""
+    words = f"{train.steps} " + (f"passes in batches of {train.batch}" if train.batch else "full-batch steps")
+    if train.sisa:
+        words += f", in {plural(train.sisa.shards, 'shard')} of {plural(train.sisa.slices, 'slice')}"
+    return words
+
+
+def said(verdicts: Sequence[Mapping[str, Any]]) -> str:
     """The outcomes of a study's own claims, as sentences with their numbers."""
     judged = [verdict for verdict in verdicts if verdict["holds"] is not None]
     if not judged:
@@ -175,6 +227,11 @@ def _how_many(recalls: Recalls, images: str) -> str:
     """All of the images, or how many of them come back from R0."""
     count, total = recalls.back.get(("with", "R0"), (0, 0))
     return images if count == total else f"{count} of {images}"
+
+
+def _and(numbers: Sequence[int]) -> str:
+    *first, last = map(str, numbers)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _them(count: int) -> str:
@@ -231,10 +288,3 @@ def _mending(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: St
     if not judged[0]:
         return f"; {doing} does not clearly mend it {numbers}"
     return f"; {doing} {'removes only part of it' if _mostly_back(recalls, stage) else 'mends it'} {numbers}"
-
-
-def _made(config: StudyConfig) -> str:
-    data = config.data
-    if data.transform == "mask":
-        return f"{data.fraction:.0%} of {data.block}×{data.block} blocks masked".replace("%", " %")
-    return f"noise of standard deviation {data.sigma:g} added"
