@@ -30,6 +30,7 @@ STUDIES = {
     "enhanced-fmnist": "study image-enhanced --preset small --data fmnist --seeds 5",
     "dose-mnist": "study image-dose --preset small --data mnist",
     "paper-mnist": "study image-target --preset paper --data mnist",
+    "methods-mnist": "study image-methods --preset small --data mnist --seeds 5",
 }
 COLUMNS = (
     ("target", "ncc", "NCC target"), ("target", "residual", "residual"), ("similar", "ncc", "NCC similar"),
@@ -40,6 +41,19 @@ COLUMNS = (
     ("model", "forget_accuracy", "accuracy on targets"), 
     ("model", "near_accuracy", "accuracy on near"), ("model", "test_accuracy", "test accuracy"),
     ("model", "constructed_copies", "copies among the k"),
+)  # fmt: skip
+
+OUTPUT_COLUMNS = (
+    ("model", "UA", "UA"), ("model", "RA", "RA"), ("model", "TA", "TA"), ("model", "near_accuracy", "accuracy on near"),
+    ("target", "mia_efficacy", "MIA-efficacy"), ("vs_R0", "average_gap", "average gap to R0"),
+    ("vs_R1", "average_gap", "to R1"), ("vs_R0", "tow", "ToW to R0"), ("vs_R0", "js", "JS to R0"),
+    ("vs_R1", "js", "JS to R1"),
+    ("vs_R0", "activation_distance", "activation distance to R0"),
+    ("vs_R0", "residual_knowledge", "residual knowledge to R0"), ("target", "zrf", "ZRF"),
+    ("target", "relearn_time", "relearn time"), ("target", "loss_auc", "loss AUC"), ("target", "lira_auc", "LiRA AUC"),
+    ("target", "rmia_auc", "RMIA AUC"), ("member", "lira_auc", "LiRA AUC of members"),
+    ("member", "lira_tpr_at_1pct_fpr", "LiRA TPR at 1 % FPR of members"), ("target", "u_lira_auc", "U-LiRA AUC"),
+    ("target", "klom", "KLOM"), ("target", "forgetting_quality", "forgetting quality"), ("model", "rte", "RTE"),
 )  # fmt: skip
 
 
@@ -71,18 +85,19 @@ def study(name: str, arguments: str) -> None:
     if process.returncode:
         sys.exit(f"{arguments} ended with status {process.returncode}")
     record = json.loads((out / "result.json").read_text(encoding="utf-8"))
-    host = json.loads((out / "run.json").read_text(encoding="utf-8"))["host"]
+    run = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    host = run["host"]
     cost = (
         f"{seconds:.0f} s and at most {peak / 2**20:.0f} MB resident over the process tree, start-up included; "
         f"{host['cpus']} cores, {host['processor']}."
     )
-    (DOCS / f"{name}.md").write_text(page(name, arguments, record, cost), encoding="utf-8")
+    (DOCS / f"{name}.md").write_text(page(name, arguments, record, cost, run["rte"]), encoding="utf-8")
     shutil.copy(out / "result.json", DOCS / f"{name}.json")
     if name == "paper-mnist":
         shutil.copy(out / "report.html", DOCS / f"{name}.html")
 
 
-def page(name: str, arguments: str, record: dict, cost: str) -> str:
+def page(name: str, arguments: str, record: dict, cost: str, times: list[dict]) -> str:
     seeds = record["provenance"]["config"]["seeds"]
     interval = "t interval over the seeds' means" if seeds > 1 else "interval over the samples of one seed"
     lines = [f"# {name}", "", f"`vestige {arguments}`", "", cost, "", "## Verdicts", ""]
@@ -95,15 +110,24 @@ def page(name: str, arguments: str, record: dict, cost: str) -> str:
         )
     ns = ", ".join(dict.fromkeys(str(verdict["n"]) for verdict in record["verdicts"]))
     lines += ["", f"95 % {interval}; stages paired by sample; n = samples × seeds: {ns}.", "", "## Table", ""]
-    rows = {(*condition(row), row["group"], row["metric"]): row for row in record["rows"]}
+    found_rows = [*record["rows"], *times]
+    columns = OUTPUT_COLUMNS if any(row["metric"] == "UA" for row in found_rows) else COLUMNS
+    rows = {(*condition(row), row["group"], row["metric"]): row for row in found_rows}
     names = ["training", "stage"] if len(next(iter(rows))) == 4 else ["variant", "training", "stage"]
-    lines += ["| " + " | ".join([*names, *(title for _, _, title in COLUMNS)]) + " |"]
-    lines += ["|---" * (len(COLUMNS) + len(names)) + "|"]
+    lines += ["| " + " | ".join([*names, *(title for _, _, title in columns)]) + " |"]
+    lines += ["|---" * (len(columns) + len(names)) + "|"]
     for key in dict.fromkeys(condition(row) for row in record["rows"]):
-        found = [cell(rows.get((*key, group, metric))) for group, metric, _ in COLUMNS]
+        found = [cell(rows.get((*key, group, metric))) for group, metric, _ in columns]
         lines.append("| " + " | ".join([*key, *found]) + " |")
     lines += [line for found in record["equivalents"] for line in ("", f"Duplicate equivalent: {found['sentence']}.")]
     lines += ["", f"{seeds} seed(s). Null: never-seen images of the targets' classes. All rows: `{name}.json`.", ""]
+    gone: dict[tuple[str, str], set[str]] = {}
+    for one in record["missing"]:
+        gone.setdefault((one["metric"], one["why"]), set()).add(" ".join(condition(one)))
+    if gone:
+        lines += ["Not computed, in at least one seed:", ""]
+        lines += [f"- {metric} at {', '.join(sorted(where))}: {why}" for (metric, why), where in sorted(gone.items())]
+        lines += [""]
     return "\n".join(lines)
 
 

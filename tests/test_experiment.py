@@ -115,7 +115,7 @@ def test_one_worker_or_two_or_none_give_the_same_bits(finished, tmp_path):
 
     one_thread()
     for run in experiment.plan(lab.config):
-        lab.scores(run, lambda _: None)
+        lab.measure(run, lambda _: None)
     rows, _ = collect(lab, experiment.plan(lab.config))
     assert rows == json.loads((out / "result.json").read_text())["rows"]
 

@@ -15,6 +15,7 @@ from vestige.sisa import Ensemble, learn
 from vestige.train import Batch, batched, descend, train
 from vestige.types import InputError, Samples
 from vestige.unlearn import METHODS
+from vestige.unlearn.methods import NEEDS_UNTRAINED
 
 FEW = {
     name: {"steps": 2, "lr": 0.02}
@@ -315,7 +316,7 @@ def test_sisa_is_kept_and_restored(known):
     assert same(weights(forget("SISA", again, SHARDED)), weights(forget("SISA", model, SHARDED)))
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("BadTeacher", "EU-k")])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in NEEDS_UNTRAINED])
 def test_other_methods_take_an_ensemble_as_any_model(name, known):
     after = forget(name, known["sharded"], SHARDED)
     assert isinstance(after, Ensemble)
@@ -383,6 +384,10 @@ def test_methods_that_need_the_untrained_network_say_so(name):
         (["model.kind=cnn"], r"homogeneous MLP only, and model\.kind is cnn: .*scaling all weights"),
         (["model.kind=resnet18"], r"model\.kind is resnet18"),
         (["train.sisa={}"], r"train\.sisa makes an ensemble"),
+        (
+            ["stages=[before,R0,EU-k]", "train.sisa={}", "measure=[outputs]"],
+            r"EU-k needs the untrained .* trains 5 that",
+        ),
         (["stages=[before,R0,SISA]"], r"an ordinary mlp, .* train with --set train\.sisa\.shards=5"),
     ],
 )

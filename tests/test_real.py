@@ -87,3 +87,17 @@ def test_fashion_mnist_as_debian_lays_it(tmp_path):
     samples = image.load(assets.locate("fmnist"))
     assert samples.x.shape == (60_000, 1, 28, 28)
     assert torch.bincount(samples.y).tolist() == [6000] * 10
+
+
+@pytest.mark.slow
+def test_shadow_models_find_members_and_nothing_in_retrained_ones(tmp_path):
+    """Without similar samples: LiRA finds what a model trained on; U-LiRA tells before from never trained, not R0."""
+    sets = ("training=[without]", "stages=[before,R0]")
+    command = [sys.executable, "-m", "vestige", "study", "image-methods", "--seed", "100", "--seeds", "1", "--json"]
+    command += ["--out", str(tmp_path / "out"), *(part for item in sets for part in ("--set", item))]
+    record = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    found = {(row["stage"], row["group"], row["metric"]): row for row in record["rows"]}
+    assert found["before", "member", "lira_auc"]["low"] > 0.85
+    assert found["before", "member", "lira_auc"]["mean"] > found["before", "member", "loss_auc"]["mean"]
+    assert found["before", "target", "u_lira_auc"]["mean"] > 0.9
+    assert 0.2 < found["R0", "target", "u_lira_auc"]["mean"] < 0.8

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vestige.terminal import show_record, show_table, show_verdict
+from vestige.terminal import show_record, show_results, show_verdict
 
 if TYPE_CHECKING:
     from vestige.config import StudyConfig
@@ -78,8 +78,13 @@ def quickstart(
 
 @app.command()
 def study(
-    name: Annotated[str, typer.Argument(help="quickstart, image-target, image-similar, image-enhanced, image-dose.")],
-    preset: Annotated[str | None, typer.Option("--preset", help="small, or paper for the paper's size.")] = None,
+    name: Annotated[
+        str,
+        typer.Argument(help="quickstart, image-target, image-similar, image-enhanced, image-dose or image-methods."),
+    ],
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="small; paper: the paper's size; image-methods: sharded.")
+    ] = None,
     data: Data = None,
     seeds: Seeds = None,
     seed: Seed = None,
@@ -273,19 +278,20 @@ def verify(
     laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run, json=json, recall=True)
     if laboratory is None:
         return
-    from vestige import studies
-    from vestige.collect import collect
+    from vestige import collect, studies
     from vestige.types import InputError
 
     runs = tuple(_runs(laboratory, training, stage))[:limit]
     if not runs:
         raise InputError(f"{out} holds no model to verify; run vestige train or unlearn first, or name a --stage")
     failures = studies.carry_out(laboratory, runs, workers=workers)
-    rows, _ = collect(laboratory, runs)
+    measures, _ = collect.take(laboratory, runs)
+    rows = collect.rows(measures, laboratory.config.stages)
     if json:
-        show_record({"comparable": limit is None and not failures, "rows": rows}, json)
+        complete = limit is None and not failures
+        show_record({"comparable": complete, "rows": rows, "missing": collect.missing(measures)}, json)
     else:
-        show_table(rows)
+        show_results(rows, collect.times(laboratory, runs))
     _report_failures([(run.label, why) for run, why in failures])
 
 
@@ -361,6 +367,7 @@ def _study(
 ) -> None:
     from vestige import studies
     from vestige.report import write_report
+    from vestige.store import read_json
 
     if dry_run:
         _plan(settings, out, json)
@@ -373,7 +380,7 @@ def _study(
 
         sys.stdout.write(to_json(record))
     else:
-        show_table(record["rows"])
+        show_results(record["rows"], read_json(out / "run.json")["rte"])
         print()
         for verdict in record["verdicts"]:
             show_verdict(verdict)
@@ -396,7 +403,7 @@ def _step(
 ) -> Laboratory | None:
     """The laboratory in a run folder: by its own configuration when none is given. None after a dry run.
 
-    recall: whether reconstruction will be asked for.
+    recall: whether reconstruction will be asked for, where the study measures recall.
     """
     from vestige import store, studies
 

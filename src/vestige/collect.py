@@ -3,60 +3,150 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from vestige import verify
+from vestige import outputs, shadow, verify
 from vestige.dataset import split_of
-from vestige.experiment import Laboratory
-from vestige.types import Run, Scores
+from vestige.experiment import Laboratory, labels_of
+from vestige.store import read_json
+from vestige.types import Run, Scores, ShadowRun
 
 Recalls = Mapping[str, Mapping[str, float]]
 """Group → sample → NCC, of one run."""
+Measures = Mapping[Run, Sequence[verify.Measure]]
+"""All measures of each finished run."""
 
 
 def collect(laboratory: Laboratory, runs: Iterable[Run]) -> tuple[list[dict[str, Any]], dict[Run, Recalls]]:
-    """The tidy table of all finished runs, and the NCC of each sample of each group in each run.
+    """The tidy table of all finished runs, and the NCC of each sample of each group in each run."""
+    measures, recalls = take(laboratory, runs)
+    return rows(measures, laboratory.config.stages, tuple(laboratory.config.variants)), recalls
 
-    One row per variant × training arm × stage × group × metric. Several seeds: the mean of the replicates' values
-    with a t interval over them. One seed: that replicate's own interval, over its samples.
-    """
-    cells: dict[tuple[str, str, str, str, str], list[verify.Measure]] = {}
+
+def take(laboratory: Laboratory, runs: Iterable[Run]) -> tuple[dict[Run, list[verify.Measure]], dict[Run, Recalls]]:
+    """Every measure of all finished runs, and, where recall is measured, the NCC of each sample of each group."""
+    measure = laboratory.config.measure
+    measures: dict[Run, list[verify.Measure]] = {}
     recalls: dict[Run, Recalls] = {}
     for run in runs:
         if not laboratory.is_done(run):
             continue
         manifest = laboratory.store.load("data", laboratory.data_name(run.seed, run.variant))
-        split = split_of(manifest.facts["split"])
-        labels = dict(zip(manifest.facts["ids"], manifest.arrays["y"].tolist(), strict=True))
+        split, labels = split_of(manifest.facts["split"]), labels_of(manifest)
         model = laboratory.store.load("models", laboratory.model_name(run)).facts
-        entry = laboratory.store.load("scores", laboratory.scores_name(run))
-        evidence = {name: array for name, array in entry.arrays.items() if name != "value"}
-        scores = Scores(tuple(entry.facts["ids"]), entry.arrays["value"], evidence, entry.facts["facts"])
-        recalls[run] = {
-            group: dict(zip(ids, scores.of(ids, "ncc").tolist(), strict=True))
-            for group, ids in verify.groups(split, run.training).items()
-        }
-        for found in verify.measure(scores, split, run.training, labels, model):
-            cells.setdefault((run.variant, run.training, run.stage, found.group, found.metric), []).append(found)
+        if "recall" in measure:
+            entry = laboratory.store.load("scores", laboratory.scores_name(run))
+            evidence = {name: array for name, array in entry.arrays.items() if name != "value"}
+            scores = Scores(tuple(entry.facts["ids"]), entry.arrays["value"], evidence, entry.facts["facts"])
+            recalls[run] = {
+                group: dict(zip(ids, scores.of(ids, "ncc").tolist(), strict=True))
+                for group, ids in verify.groups(split, run.training).items()
+            }
+            measures[run] = verify.measure(scores, split, run.training, labels, model)
+        else:
+            measures[run] = verify.of_accuracy(model) + verify.of_removal(model, split)
+        if "outputs" in measure:
+            own = _outputs(laboratory, run, labels)
+            others = {
+                name: _outputs(laboratory, other, labels)
+                for name in ("before", "R0", "R1")
+                if laboratory.is_done(other := replace(run, stage=name))
+            }
+            measures[run] += outputs.measure(own, others, split, run.training)
+            if "membership" in measure:
+                count, gamma = laboratory.config.shadow.models, laboratory.config.shadow.gamma
+                trained = _shadows(laboratory, run, "before", range(count), labels)
+                unlearned = _shadows(laboratory, run, run.stage, range(0, count, 2), labels)
+                measures[run] += shadow.measure(own, trained, unlearned, split, run.training, gamma=gamma)
     for run, value in _residuals(recalls).items():
-        found = verify.Measure("target", "residual", value, None, None, len(recalls[run]["target"]))
-        cells.setdefault((run.variant, run.training, run.stage, "target", "residual"), []).append(found)
-    rows = [_row(*key, measures) for key, measures in cells.items()]
-    order = {name: position for position, name in enumerate(laboratory.config.stages)}
-    variants = {name: position for position, name in enumerate(("", *laboratory.config.variants))}
-    rows.sort(
+        measures[run].append(verify.Measure("target", "residual", value, None, None, len(recalls[run]["target"])))
+    return measures, recalls
+
+
+def rows(measures: Measures, stages: Sequence[str], variants: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """One row per variant × training arm × stage × group × metric, for all metrics that exist, in the order given.
+
+    Several seeds: the mean of the replicates' values with a t interval over them. One seed: that replicate's
+    own interval, over its samples.
+    """
+    cells: dict[tuple[str, str, str, str, str], list[verify.Measure]] = {}
+    for run, found in measures.items():
+        for one in found:
+            if one.value is not None:
+                cells.setdefault((run.variant, run.training, run.stage, one.group, one.metric), []).append(one)
+    made = [_row(*key, cell) for key, cell in cells.items()]
+    order = {name: position for position, name in enumerate(stages)}
+    places = {name: position for position, name in enumerate(("", *variants))}
+    made.sort(
         key=lambda row: (
-            variants.get(row["variant"], len(variants)),
+            places.get(row["variant"], len(places)),
             row["training"] != "without",
             order.get(row["stage"], len(order)),
             row["stage"],
         )
     )
-    return rows, recalls
+    return made
+
+
+def missing(measures: Measures) -> list[dict[str, Any]]:
+    """The metrics that do not exist, each with the seed and why."""
+    return [
+        {
+            "seed": run.seed, "variant": run.variant, "training": run.training, "stage": run.stage,
+            "group": one.group, "metric": one.metric, "why": one.why,
+        }
+        for run, found in measures.items()
+        for one in found
+        if one.value is None
+    ]  # fmt: skip
+
+
+def gaps(measures: Measures, references: Sequence[str] = ("R0", "R1")) -> list[dict[str, Any]]:
+    """How far each stage is from each reference in every metric that is best there, paired by seed.
+
+    Signed: above 0 where the stage's value is larger. Intervals over seeds, none for one.
+    """
+    cells: dict[tuple[str, str, str, str, str, str], list[float]] = {}
+    for run, found in measures.items():
+        for name in references:
+            reference = measures.get(replace(run, stage=name), ())
+            theirs = {(one.group, one.metric): one.value for one in reference}
+            for one in found:
+                other = theirs.get((one.group, one.metric))
+                if one.value is not None and other is not None and verify.METRICS[one.metric]["better"] == "reference":
+                    key = (run.variant, run.training, run.stage, name, one.group, one.metric)
+                    cells.setdefault(key, []).append(one.value - other)
+    keys = ("variant", "training", "stage", "reference", "group", "metric")
+    return [
+        {
+            **dict(zip(keys, key, strict=True)),
+            **dict(zip(("mean", "low", "high"), verify.mean_interval(values), strict=True)),
+            "seeds": len(values),
+        }
+        for key, values in cells.items()
+    ]
+
+
+def times(laboratory: Laboratory, runs: Iterable[Run]) -> list[dict[str, Any]]:
+    """RTE: each stage's processor time as a ratio to R0's of the same seed and arm. Not reproducible to the bit."""
+    spent = {
+        run: float(read_json(laboratory.store.folder("models", name) / "run.json").get("method_seconds", math.nan))
+        for run in runs
+        if laboratory.store.has("models", name := laboratory.model_name(run))
+    }
+    cells: dict[tuple[str, str, str], list[float]] = {}
+    for run, seconds in spent.items():
+        reference = spent.get(replace(run, stage="R0"), 0.0)
+        if reference > 0 and seconds >= 0:
+            cells.setdefault((run.variant, run.training, run.stage), []).append(seconds / reference)
+    return [
+        _row(*key, "model", "rte", [verify.Measure("model", "rte", value, None, None, 1) for value in values])
+        for key, values in cells.items()
+    ]
 
 
 def contrast(
@@ -84,15 +174,68 @@ def contrast(
     return verify.Measure(group, f"ncc {first} − {second}", *verify.mean_interval(units), n), len(per_seed)
 
 
+def difference(
+    measures: Measures,
+    group: str,
+    metric: str,
+    training: str,
+    first: str,
+    second: str,
+    variants: tuple[str, str] = ("", ""),
+) -> tuple[verify.Measure, int] | None:
+    """How much larger a metric is at the first stage than at the second, paired by seed, and the seeds.
+
+    variants: those of the first and of the second. The interval is over seeds, none for one. None where no seed has
+    both.
+    """
+
+    def values(stage: str, variant: str) -> dict[int, tuple[float, int]]:
+        return {
+            run.seed: (one.value, one.n)
+            for run, found in measures.items()
+            if (run.training, run.stage, run.variant) == (training, stage, variant)
+            for one in found
+            if (one.group, one.metric) == (group, metric) and one.value is not None
+        }
+
+    ours, theirs = values(first, variants[0]), values(second, variants[1])
+    both = [seed for seed in ours if seed in theirs]
+    if not both:
+        return None
+    units = [ours[seed][0] - theirs[seed][0] for seed in both]
+    n = sum(ours[seed][1] for seed in both)
+    return verify.Measure(group, f"{metric} {first} − {second}", *verify.mean_interval(units), n), len(both)
+
+
+def _outputs(laboratory: Laboratory, run: Run, labels: Mapping[str, int]) -> outputs.Outputs:
+    entry = laboratory.store.load("outputs", laboratory.outputs_name(run))
+    arrays = {name: array for name, array in entry.arrays.items() if name != "logits"}
+    return outputs.Outputs(outputs.restore(entry.facts["model"], entry.facts, entry.arrays, labels), **arrays)
+
+
+def _shadows(
+    laboratory: Laboratory, run: Run, stage: str, indices: Iterable[int], labels: Mapping[str, int]
+) -> list[outputs.Answers] | str:
+    """What these shadow models answer at a stage, or why that cannot be told: one that is missing spoils the design."""
+    found, lost, every = [], 0, list(indices)
+    for index in every:
+        name = laboratory.shadow_name(ShadowRun(run.seed, run.training, index, (stage,), run.variant), stage)
+        if laboratory.store.has("shadows", name):
+            entry = laboratory.store.load("shadows", name)
+            found.append(outputs.restore(name, entry.facts, entry.arrays, labels))
+        else:
+            lost += 1
+    return f"{lost} of {len(every)} shadow models failed or are missing" if lost else found
+
+
 def _row(
     variant: str, training: str, stage: str, group: str, metric: str, measures: list[verify.Measure]
 ) -> dict[str, Any]:
-    if len(measures) > 1:
-        mean, low, high = verify.mean_interval(
-            [measure.value for measure in measures], verify.BOUNDS.get(metric, (-math.inf, math.inf))
-        )
+    values = [one.value for one in measures if one.value is not None]
+    if len(values) > 1:
+        mean, low, high = verify.mean_interval(values, verify.BOUNDS.get(metric, (-math.inf, math.inf)))
     else:
-        mean, low, high = measures[0].value, measures[0].low, measures[0].high
+        mean, low, high = values[0], measures[0].low, measures[0].high
     return {
         "variant": variant,
         "training": training,

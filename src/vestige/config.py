@@ -225,6 +225,22 @@ class RecoverConfig(Settings):
     start: float = Field(0.1, gt=0, description="standard deviation of the cold start")
 
 
+class OutputsConfig(Settings):
+    """What a model is asked beside its answers: how fast it relearns, and what it says around the targets."""
+
+    relearn_steps: int = Field(100, ge=1, description="most full-batch steps on the targets that are tried")
+    relearn_lr: float = Field(0.01, gt=0)
+    radius: float = Field(0.03, gt=0, le=1, description="how far each pixel may move, in pixel units of [0, 1]")
+    draws: int = Field(100, ge=1, description="random neighbours of each target")
+
+
+class ShadowConfig(Settings):
+    """Shadow models, in pairs: one trained with the targets, one without them."""
+
+    models: int = Field(16, ge=8, multiple_of=2, description="how many, per seed and training arm")
+    gamma: float = Field(1.0, ge=1, description="RMIA: how many times likelier than a population sample")
+
+
 class Recipe(Settings):
     """What a method needs to know: how this kind of model is built, trained and unlearned."""
 
@@ -251,6 +267,17 @@ class StudyConfig(Settings):
     variants: dict[str, dict[str, Any]] = Field(
         {}, description="name → data settings over those above: the conditions of a dose study"
     )
+    measure: tuple[Literal["recall", "outputs", "membership"], ...] = ("recall",)
+    outputs: OutputsConfig = OutputsConfig()
+    shadow: ShadowConfig = ShadowConfig()
+
+    @model_validator(mode="after")
+    def _measurable(self) -> Self:
+        if not self.measure:
+            raise ValueError("measure needs at least one of recall, outputs, membership")
+        if "membership" in self.measure and "outputs" not in self.measure:
+            raise ValueError("measure: membership is judged on outputs; add outputs")
+        return self
 
     @property
     def recipe(self) -> Recipe:

@@ -1,27 +1,29 @@
 """Experiments: a plan of runs, each resumable step by step.
 
-A run is one replicate (seed), one training arm and one stage. It needs a data set, a model and that
-model's scores; each is a step that the store keeps under the fingerprint of everything that made it.
+A run is one replicate (seed), one training arm and one stage. It needs a data set, a model, and what the study
+measures of it: its scores, its outputs, and what shadow models say. Each is a step that the store keeps under the
+fingerprint of everything that made it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from vestige import __version__, verify
+from vestige import __version__, outputs, shadow, verify
 from vestige.config import StudyConfig, fingerprint
 from vestige.dataset import split_of
 from vestige.stages import ALIASES, Stage, parse
 from vestige.store import Store
-from vestige.types import InputError, Run
+from vestige.types import InputError, Run, ShadowRun
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from torch import nn
 
+    from vestige.store import Entry
     from vestige.types import Samples, Split
 
 Say = Callable[[str], None]
@@ -46,20 +48,26 @@ def check(name: str) -> Stage:
 def check_method(config: StudyConfig, stage: Stage) -> None:
     """Raise InputError for a method that cannot serve the models that this configuration trains."""
     from vestige.sisa import NOT_SHARDED
+    from vestige.unlearn.methods import NEEDS_UNTRAINED
 
     if stage.method == "SISA" and config.train.sisa is None:
         raise InputError(NOT_SHARDED.format(found=config.model.kind))
+    if stage.method in NEEDS_UNTRAINED and config.train.sisa is not None:
+        raise InputError(
+            f"{stage.method} needs the untrained network of one model, and train.sisa trains "
+            f"{config.train.sisa.shards} that vote; leave it out of the stages, or set train.sisa=null"
+        )
 
 
 def plan(config: StudyConfig, *, recall: bool = True) -> tuple[Run, ...]:
     """The runs of a study, in each variant, models before unlearning first. R1 and widening exist *with* only.
 
-    recall: whether reconstruction will be asked for. Raises InputError for unknown stages, and for a method or
-    reconstruction that cannot serve the models.
+    recall: whether reconstruction will be asked for, where the study measures recall. Raises InputError for unknown
+    stages, and for a method or reconstruction that cannot serve the models.
     """
     from vestige.modality import modality
 
-    if recall:
+    if recall and "recall" in config.measure:
         modality(config.modality).check_recover(config.model, config.train.sisa is not None)
     stages = {name: check(name) for name in config.stages}
     for stage in stages.values():
@@ -96,15 +104,48 @@ class Laboratory:
     def scores_name(self, run: Run) -> str:
         return fingerprint("scores", self.model_name(run), self.config.recover, run.seed)
 
+    def outputs_name(self, run: Run) -> str:
+        return fingerprint("outputs", self.model_name(run), self.config.outputs, run.seed)
+
+    def shadow_name(self, run: ShadowRun, stage: str) -> str:
+        """The name of what this shadow model answers at this stage; the first half of its pair alone is unlearned."""
+        model = self.model_name(Run(run.seed, run.training, stage, run.variant))
+        return fingerprint("shadow", model, run.index)
+
     def check_room(self, runs: Iterable[Run]) -> None:
-        """Raise InputError if a stage of these runs forgets more neighbours than its data set, already built, has."""
+        """Raise InputError if the data sets of these runs, already built, are too small for what is asked.
+
+        That is a stage that forgets more neighbours than there are, or too few samples for shadow models.
+        """
         for run in runs:
-            if parse(run.stage).k is None:
+            if parse(run.stage).k is None and "membership" not in self.config.measure:
                 continue
-            _check_room(run, split_of(self.store.load("data", self.data_name(run.seed, run.variant)).facts["split"]))
+            entry = self.store.load("data", self.data_name(run.seed, run.variant))
+            split = split_of(entry.facts["split"])
+            _check_room(run, split)
+            if "membership" in self.config.measure:
+                shadow.population(split, run.training, labels_of(entry))
 
     def is_done(self, run: Run) -> bool:
-        return self.store.has("scores", self.scores_name(run))
+        """Whether everything that the study measures of this run, shadow models apart, is there."""
+        steps = {"recall": ("scores", self.scores_name), "outputs": ("outputs", self.outputs_name)}
+        return all(self.store.has(steps[name][0], steps[name][1](run)) for name in self.config.measure if name in steps)
+
+    def is_shadow_done(self, run: ShadowRun) -> bool:
+        return all(self.store.has("shadows", self.shadow_name(run, stage)) for stage in run.stages)
+
+    def shadow_runs(self, runs: Iterable[Run]) -> tuple[ShadowRun, ...]:
+        """The shadow models that these runs are judged by, unlearned by the same stages; none where not measured."""
+        if "membership" not in self.config.measure:
+            return ()
+        stages: dict[tuple[int, str, str], list[str]] = {}
+        for run in runs:
+            stages.setdefault((run.seed, run.training, run.variant), ["before"]).append(run.stage)
+        return tuple(
+            ShadowRun(seed, training, index, tuple(dict.fromkeys(names)) if index % 2 == 0 else ("before",), variant)
+            for (seed, training, variant), names in stages.items()
+            for index in range(self.config.shadow.models)
+        )
 
     def data(self, seed: int, say: Say, variant: str = "") -> tuple[Samples, Split]:
         """The data set of one replicate in one variant, built if it is not there."""
@@ -133,12 +174,19 @@ class Laboratory:
         room = modality(self.config.modality)
         if not self.store.has("models", name):
             start = time.time()
-            model, facts = self._make_model(run, say)
+            model, facts, spent = self._make_model(run, say)
             weights = {key: value.numpy() for key, value in model.state_dict().items()}
-            self.store.save("models", name, facts, weights, _clock(start))
+            self.store.save("models", name, facts, weights, {**_clock(start), "method_seconds": spent})
         arrays = self.store.load("models", name).arrays
         weights = {key: torch.from_numpy(value) for key, value in arrays.items()}
         return sisa.restore(weights, modality=room, config=self.config.recipe)
+
+    def measure(self, run: Run, say: Say) -> None:
+        """Everything that the study measures of one run, shadow models apart, where it is not there."""
+        if "recall" in self.config.measure:
+            self.scores(run, say)
+        if "outputs" in self.config.measure:
+            self.outputs(run, say)
 
     def scores(self, run: Run, say: Say) -> None:
         """The recall of everything that is asked of one model, measured if it is not there."""
@@ -169,45 +217,87 @@ class Laboratory:
         }
         self.store.save("scores", name, facts, {"value": scores.value, **scores.evidence}, _clock(start))
 
-    def _make_model(self, run: Run, say: Say) -> tuple[nn.Module, dict[str, Any]]:
-        from vestige import similar
+    def outputs(self, run: Run, say: Say) -> None:
+        """What one model answers, around the targets and while a copy relearns them, where it is not there."""
         from vestige.modality import modality
-        from vestige.sisa import learn
-        from vestige.unlearn import METHODS, widen
+
+        name = self.outputs_name(run)
+        if self.store.has("outputs", name):
+            return
+        samples, split = self.data(run.seed, say, run.variant)
+        model = self.model(run, say)
+        start = time.time()
+        arrays = outputs.ask(
+            model, samples, split, run.training, modality=modality(self.config.modality), recipe=self.config.recipe,
+            config=self.config.outputs, seed=run.seed,
+        )  # fmt: skip
+        model_name = self.model_name(run)
+        trained_on = self.store.load("models", model_name).facts["trained_on"]
+        ids = list(outputs.asked(split, run.training))
+        facts = {**_whose(run), "model": model_name, "ids": ids, "trained_on": trained_on}
+        self.store.save("outputs", name, facts, arrays, _clock(start))
+
+    def shadow(self, run: ShadowRun, say: Say) -> None:
+        """What one shadow model answers, trained and then unlearned by each stage, where it is not there.
+
+        Its weights are not kept. Raises ArithmeticError where its training diverges.
+        """
+        import torch
+
+        from vestige.modality import modality
+        from vestige.unlearn import perform
+
+        missing = [stage for stage in run.stages if not self.store.has("shadows", self.shadow_name(run, stage))]
+        if not missing:
+            return
+        room, recipe, seed = modality(self.config.modality), self.config.recipe, shadow.seed_of(run)
+        samples, split = self.data(run.seed, say, run.variant)
+        labels = dict(zip(samples.ids, samples.y.tolist(), strict=True))
+        everything = samples.take(shadow.trained_on(run, split, labels))
+        asked = samples.take(outputs.asked(split, run.training))
+        base: nn.Module | None = None
+        for name in dict.fromkeys(("before", *missing)):
+            start = time.time()
+            say(f"{name}")
+            made = perform(parse(name), base, everything, split, modality=room, recipe=recipe, seed=seed)
+            base = base or made.model
+            with torch.no_grad():
+                logits = room.logits(made.model, asked)
+            if name == "before" and not torch.isfinite(logits).all():
+                raise ArithmeticError("training diverged: the logits are not finite")
+            facts = {
+                **asdict(run), "kind": "shadow", "stages": [name], "ids": list(asked.ids),
+                "trained_on": list(made.trained_on),
+            }  # fmt: skip
+            self.store.save("shadows", self.shadow_name(run, name), facts, {"logits": logits.numpy()}, _clock(start))
+
+    def _make_model(self, run: Run, say: Say) -> tuple[nn.Module, dict[str, Any], float]:
+        """The model of one run, its facts, and the seconds of processor time that its stage alone took."""
+        from vestige.modality import modality
+        from vestige.unlearn import perform
 
         room, recipe, stage = modality(self.config.modality), self.config.recipe, parse(run.stage)
         samples, split = self.data(run.seed, say, run.variant)
         everything = samples.take(split.training(run.training))
         counted = _is_from_scratch(stage) and recipe.train.sisa is None
         on_step = _paced(say, stage.method or "training", recipe.train.steps if counted else None)
-        removed: tuple[str, ...] = ()
-        found: Mapping[str, tuple[str, ...]] = {}
-        if stage == Stage():
-            model = learn(everything, modality=room, config=recipe, seed=run.seed, on_step=on_step)
-        else:
-            forget = samples.take(split.target + (split.all_similar() if stage.scope == "similar" else ()))
-            retain = everything.without(forget.ids)
-            if stage.k is not None:
-                found = similar.top_k(forget, retain, stage.k)
-            elif stage.tau is not None:
-                found = similar.threshold(forget, retain, stage.tau)
-            extra = [name for names in found.values() for name in names]
-            removed = tuple(dict.fromkeys((*forget.ids, *extra)))
-            method = widen(METHODS[stage.method], lambda *_: extra) if extra else METHODS[stage.method]
-            before = self.model(replace(run, stage="before"), say)
-            model = method(before, forget, retain, modality=room, config=recipe, seed=run.seed, on_step=on_step)
-        trained_on = everything.without(removed)
+        before = None if stage == Stage() else self.model(replace(run, stage="before"), say)
+        start = time.process_time()
+        made = perform(stage, before, everything, split, modality=room, recipe=recipe, seed=run.seed, on_step=on_step)
+        spent = time.process_time() - start
         asked = {"forget": split.target, "near": split.all_near(), "test": split.test}
-        parts = {"train": trained_on} | {name: samples.take(ids) for name, ids in asked.items() if ids}
+        parts = {"train": everything.take(made.trained_on)} | {
+            name: samples.take(ids) for name, ids in asked.items() if ids
+        }
         facts = {
             **_whose(run),
             "data": self.data_name(run.seed, run.variant),
-            "removed": list(removed),
-            "widened": {name: list(ids) for name, ids in found.items()},
-            "trained_on": list(trained_on.ids),
-            "accuracy": verify.accuracies(model, parts, room),
+            "removed": list(made.removed),
+            "widened": {name: list(ids) for name, ids in made.widened.items()},
+            "trained_on": list(made.trained_on),
+            "accuracy": verify.accuracies(made.model, parts, room),
         }
-        return model, facts
+        return made.model, facts, round(spent, 4)
 
 
 def rehearse(config: StudyConfig) -> None:
@@ -223,10 +313,18 @@ def rehearse(config: StudyConfig) -> None:
     runs = plan(config, recall=False)
     for lot in dict.fromkeys((run.seed, run.variant) for run in runs):
         seed, variant = lot
-        _, split = dataset.entail(config.of(variant).data, everything, modality=room, seed=seed)
+        samples, split = dataset.entail(config.of(variant).data, everything, modality=room, seed=seed)
+        labels = dict(zip(samples.ids, samples.y.tolist(), strict=True))
         for run in runs:
             if (run.seed, run.variant) == lot:
                 _check_room(run, split)
+                if "membership" in config.measure:
+                    shadow.population(split, run.training, labels)
+
+
+def labels_of(data: Entry) -> dict[str, int]:
+    """The class of every sample of a data set that was kept."""
+    return dict(zip(data.facts["ids"], data.arrays["y"].tolist(), strict=True))
 
 
 def _check_room(run: Run, split: Split) -> None:

@@ -30,6 +30,9 @@ class Modality(Protocol):
     ) -> list[Samples]:
         """`count` similar samples of each sample."""
 
+    def jitter(self, samples: Samples, count: int, *, radius: float, generator: torch.Generator) -> list[Samples]:
+        """`count` random neighbours of each sample, none further away than `radius`."""
+
     def build(self, config: ModelConfig, samples: Samples, *, generator: torch.Generator) -> nn.Module:
         """A model with fresh weights for these training samples."""
 

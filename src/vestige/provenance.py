@@ -13,7 +13,7 @@ from typing import Any
 from vestige import __version__
 from vestige.config import StudyConfig, fingerprint
 
-LIBRARIES = ("torch", "numpy", "scipy", "safetensors", "pillow", "pydantic")
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "safetensors", "pillow", "pydantic")
 
 
 def reproducible(config: StudyConfig, source: str, command: str) -> dict[str, Any]:

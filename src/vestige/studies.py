@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 from vestige import __version__, assets, collect, config, dose, executor, experiment, presets, provenance, store, verify
 from vestige.config import StudyConfig
-from vestige.types import InputError, Run
+from vestige.types import InputError, Run, ShadowRun
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement about a group's NCC at two stages, with a bar that is fixed here and not fitted to a run.
+    """A statement about a group's NCC, or another metric, at two stages, with a bar fixed here and not fitted to a run.
 
     variants: of the first and of the second, in a dose study. It holds if mean(first − second) is at least, or at
     most, the bar.
@@ -35,13 +35,15 @@ class Claim:
     yes: str
     no: str
     group: str = "target"
+    metric: str = "ncc"
     variants: tuple[str, str] = ("", "")
 
 
 Lot = tuple[int, str]
 """A seed and a variant: what a data set is built for."""
 
-GROUPS = {"target": "targets", "similar": "similar samples", "near": "near samples", "other": "other samples"}
+GROUPS = {"target": "targets", "similar": "similar samples", "near": "near samples", "other": "other samples",
+          "vs_R0": "the model beside R0"}  # fmt: skip
 
 TARGET_CLAIMS = (
     Claim(
@@ -127,6 +129,60 @@ ENHANCED_CLAIMS = (
     ),
 )  # fmt: skip
 
+QUANTITIES = {"ncc": "NCC", "lira_auc": "LiRA's AUC", "u_lira_auc": "U-LiRA's AUC", "average_gap": "average gap"}
+
+METHOD_STAGES = (
+    "finetune", "relabel", "GA", "NegGrad+", "SCRUB", "BadTeacher", "SalUn", "L1-sparse", "CF-k", "EU-k", "SSD",
+)  # fmt: skip
+"""The methods that forget in any one model, by name: listed here so that help and plans need no torch; a test compares.
+
+SISA is not among them: it needs a model that was trained in shards.
+"""
+SHARDED_STAGES = ("SISA", *(name for name in METHOD_STAGES if name not in ("BadTeacher", "EU-k")))
+"""Those for a model that was trained in shards."""
+
+METHOD_CLAIMS = (
+    Claim(
+        "retraining-ends-membership", "without", "before", "R0", "at least", 0.10,
+        "Without similar samples, retraining without the targets ends LiRA's taking them for members",
+        "Without similar samples, LiRA takes the targets for members as before, although R0 never saw them",
+        metric="lira_auc",
+    ),
+    Claim(
+        "similar-samples-look-like-membership", "with", "R0", "R1", "at least", 0.10,
+        "Similar samples make LiRA take the targets for members of a model that never saw them",
+        "Similar samples do not clearly make LiRA take the targets for members",
+        metric="lira_auc",
+    ),
+    Claim(
+        "nothing-passes", "with", "before", "R0", "at most", 0.05,
+        "With similar samples in training, doing nothing passes for retraining by the average gap",
+        "With similar samples in training, the average gap tells doing nothing from retraining",
+        group="vs_R0", metric="average_gap",
+    ),
+    Claim(
+        "u-lira-tells", "without", "before", "R0", "at least", 0.20,
+        "Without similar samples, U-LiRA tells models that were trained on the targets from others",
+        "Without similar samples, U-LiRA hardly tells models that were trained on the targets from others",
+        metric="u_lira_auc",
+    ),
+    Claim(
+        "u-lira-is-blinded", "with", "before", "R0", "at most", 0.20,
+        "With similar samples in training, U-LiRA hardly tells models trained on the targets from others",
+        "With similar samples in training, U-LiRA still tells models trained on the targets from others",
+        metric="u_lira_auc",
+    ),
+    *(
+        Claim(
+            f"{name}-beats-nothing", "without", "before", name, "at least", 0.02,
+            f"Without similar samples, {name} comes nearer to R0 than doing nothing",
+            f"Without similar samples, {name} comes no nearer to R0 than doing nothing",
+            group="vs_R0", metric="average_gap",
+        )
+        for name in METHOD_STAGES
+    ),
+)  # fmt: skip
+
 
 DOSE_CLAIMS = (
     Claim(
@@ -203,6 +259,11 @@ DOSE_PRESETS = {
     "small": {**PRESETS["small"], "seeds": 3, "data": {"per_class": 15}, **DOSE_GRID},
     "paper": {**PRESETS["paper"], **DOSE_GRID},
 }
+METHODS_GRID = {
+    "stages": ["before", "R0", "R1", *METHOD_STAGES],
+    "measure": ["outputs", "membership"],
+}
+SHARDED_GRID = {"stages": ["before", "R0", "R1", *SHARDED_STAGES], "train": {"sisa": {}}}
 STUDIES: dict[str, Study] = {
     "quickstart": Study(
         "Do near-copies keep a forgotten image alive?", {"small": {"seeds": 1}}, TARGET_CLAIMS
@@ -222,6 +283,15 @@ STUDIES: dict[str, Study] = {
     ),
     "image-dose": Study(
         "How much do the number and the strength of similar samples carry?", DOSE_PRESETS, DOSE_CLAIMS
+    ),
+    "image-methods": Study(
+        "How near does each method come to retraining?",
+        {
+            "small": {**PRESETS["small"], **METHODS_GRID},
+            "paper": {**PRESETS["paper"], **METHODS_GRID, "data": {"per_class": 50, "never_seen": 600}},
+            "sharded": {**PRESETS["small"], **METHODS_GRID, **SHARDED_GRID},
+        },
+        METHOD_CLAIMS,
     ),
 }  # fmt: skip
 
@@ -270,7 +340,7 @@ def open_laboratory(
     """The place where this study's runs take place. Everything that can be checked cheaply is checked first.
 
     fresh: what vestige wrote there before is removed, but only once the new data have been read and drawn.
-    recall: whether reconstruction will be asked for.
+    recall: whether reconstruction will be asked for, where the study measures recall.
     """
     experiment.plan(settings, recall=recall)
     source = assets.locate(settings.data.source).digest()
@@ -307,6 +377,7 @@ def conduct(
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "workers": _workers(workers),
             "failed": [{"run": run.label, "why": why} for run, why in failures],
+            "rte": collect.times(laboratory, runs),
             "host": provenance.host(),
         },
     )
@@ -319,8 +390,12 @@ def carry_out(
     *,
     workers: int | None = None,
     say: Callable[[str], None] = executor.say,
-) -> list[executor.Failure[Run]]:
-    """Do what is not done yet of these runs. Every data set is built, and so checked, before any training."""
+) -> list[executor.Failure[Run] | executor.Failure[ShadowRun]]:
+    """Do what is not done yet of these runs, and of the shadow models that they are judged by.
+
+    Every data set is built, and so checked, before any training. A shadow model that fails is tried once more.
+    Returns what failed, with why.
+    """
     todo = tuple(run for run in runs if not laboratory.is_done(run))
     if len(todo) < len(runs):
         say(f"{len(runs) - len(todo)} of {len(runs)} runs are done already")
@@ -346,25 +421,49 @@ def carry_out(
     )
     if failed_data:
         raise RuntimeError(failed_data[0][1])
-    laboratory.check_room(todo)
+    laboratory.check_room(runs)
     start = time.time()
-    return executor.run_local(partial(_score, laboratory), todo, workers=count, on_done=run_done)
+    failed = executor.run_local(partial(_measure, laboratory), todo, workers=count, on_done=run_done)
+    return [*failed, *_shadows(laboratory, laboratory.shadow_runs(runs), count, say)]
+
+
+def _shadows(
+    laboratory: experiment.Laboratory, runs: tuple[ShadowRun, ...], workers: int, say: Callable[[str], None]
+) -> list[executor.Failure[ShadowRun]]:
+    """The shadow models that are not done yet; those that failed twice are returned."""
+    todo = tuple(run for run in runs if not laboratory.is_shadow_done(run))
+    if len(todo) < len(runs):
+        say(f"{len(runs) - len(todo)} of {len(runs)} shadow models are done already")
+    done = 0
+
+    def run_done(run: ShadowRun) -> None:
+        nonlocal done
+        done += 1
+        say(f"[{done}/{len(todo)}] {run.label}")
+
+    work = partial(_shadow, laboratory)
+    failed = executor.run_local(work, todo, workers=workers, on_done=run_done)
+    for run, why in failed:
+        say(f"{run.label} failed and is tried once more: {why}")
+    return executor.run_local(work, [run for run, _ in failed], workers=workers, on_done=run_done)
 
 
 def result(laboratory: experiment.Laboratory, runs: tuple[Run, ...], *, complete: bool) -> dict[str, Any]:
     """The record of result.json: the tidy table, the verdicts, and what made them."""
     settings = laboratory.config
-    rows, recalls = collect.collect(laboratory, runs)
+    measures, recalls = collect.take(laboratory, runs)
     lots = tuple(dict.fromkeys((run.seed, run.variant) for run in runs))
     return {
         "schema_version": store.SCHEMA_VERSION,
         "study": settings.study,
         "comparable": complete,
-        "rows": rows,
+        "rows": collect.rows(measures, settings.stages, tuple(settings.variants)),
+        "gaps": collect.gaps(measures) if "outputs" in settings.measure else [],
+        "missing": collect.missing(measures),
         "doses": dose.doses(settings),
-        "equivalents": dose.equivalents(settings, recalls),
+        "equivalents": dose.equivalents(settings, recalls) if "recall" in settings.measure else [],
         "metrics": verify.METRICS,
-        "verdicts": [judge(claim, recalls) for claim in STUDIES[settings.study].claims],
+        "verdicts": [judge(claim, recalls, measures) for claim in STUDIES[settings.study].claims],
         "provenance": {
             **provenance.reproducible(settings, laboratory.source, command(settings)),
             "data": {_key(lot): laboratory.data_name(*lot) for lot in lots if not lot[1]},
@@ -374,9 +473,18 @@ def result(laboratory: experiment.Laboratory, runs: tuple[Run, ...], *, complete
     }
 
 
-def judge(claim: Claim, recalls: Mapping[Run, collect.Recalls]) -> dict[str, Any]:
-    """Whether a claim holds: on the mean, and with the whole interval. None where it was not measured."""
-    contrast = collect.contrast(recalls, claim.group, claim.training, claim.first, claim.second, claim.variants)
+def judge(
+    claim: Claim, recalls: Mapping[Run, collect.Recalls], measures: collect.Measures | None = None
+) -> dict[str, Any]:
+    """Whether a claim holds: on the mean, and with the whole interval. None where it was not measured.
+
+    recalls: for claims about NCC. measures: for those about other metrics.
+    """
+    at = (claim.training, claim.first, claim.second, claim.variants)
+    if claim.metric == "ncc":
+        contrast = collect.contrast(recalls, claim.group, *at)
+    else:
+        contrast = collect.difference(measures or {}, claim.group, claim.metric, *at)
     first, second = (
         f"{stage} with {variant}" if variant else stage
         for stage, variant in zip((claim.first, claim.second), claim.variants, strict=True)
@@ -385,17 +493,17 @@ def judge(claim: Claim, recalls: Mapping[Run, collect.Recalls]) -> dict[str, Any
         "name": claim.name,
         "claim": claim.yes,
         "training": claim.training,
-        "quantity": f"NCC of {GROUPS[claim.group]}, {first} − {second}",
+        "quantity": f"{QUANTITIES[claim.metric]} of {GROUPS[claim.group]}, {first} − {second}",
         "rule": f"{claim.rule} {claim.bar:.2f}",
     }
     if contrast is None:
-        missing = f"not computed because the stages {first} and {second} were not both run"
+        missing = f"not computed because {_why_not(claim, measures or {}, first, second)}"
         return {**record, "holds": None, "clear": None, "mean": None, "low": None, "high": None, "n": 0,
                 "seeds": 0, "sentence": missing}  # fmt: skip
     found, seeds = contrast
     sign = 1 if claim.rule == "at least" else -1
     edge = found.low if sign == 1 else found.high
-    holds = sign * found.value >= sign * claim.bar
+    holds = found.value is not None and sign * found.value >= sign * claim.bar
     return {
         **record,
         "holds": holds,
@@ -407,6 +515,17 @@ def judge(claim: Claim, recalls: Mapping[Run, collect.Recalls]) -> dict[str, Any
         "seeds": seeds,
         "sentence": claim.yes if holds else claim.no,
     }
+
+
+def _why_not(claim: Claim, measures: collect.Measures, first: str, second: str) -> str:
+    """Why a claim's metric is not there at both its stages, whose full names are given."""
+    its = [(claim.training, *end) for end in zip((claim.first, claim.second), claim.variants, strict=True)]
+    for run, found in measures.items():
+        for one in found:
+            at_it = (run.training, run.stage, run.variant) in its
+            if at_it and (one.group, one.metric) == (claim.group, claim.metric) and one.value is None:
+                return one.why
+    return f"the stages {first} and {second} were not both run"
 
 
 def failures(laboratory: experiment.Laboratory) -> list[tuple[str, str]]:
@@ -468,8 +587,12 @@ def _key(lot: Lot) -> str:
     return f"{seed}, {variant}" if variant else str(seed)
 
 
-def _score(laboratory: experiment.Laboratory, run: Run) -> None:
-    laboratory.scores(run, lambda message: executor.say(f"  {run.label}: {message}"))
+def _measure(laboratory: experiment.Laboratory, run: Run) -> None:
+    laboratory.measure(run, lambda message: executor.say(f"  {run.label}: {message}"))
+
+
+def _shadow(laboratory: experiment.Laboratory, run: ShadowRun) -> None:
+    laboratory.shadow(run, lambda message: None)
 
 
 def _workers(asked: int | None) -> int:

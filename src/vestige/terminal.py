@@ -42,6 +42,55 @@ DOSE_CAPTION = (
 )
 
 
+METHOD_COLUMNS = (
+    ("model", "UA", "UA"), ("model", "RA", "RA"), ("model", "TA", "TA"), ("target", "mia_efficacy", "MIA"),
+    ("vs_R0", "average_gap", "gap"), ("vs_R0", "tow", "ToW"), ("vs_R0", "js", "JS"), ("target", "zrf", "ZRF"),
+    ("target", "lira_auc", "LiRA"), ("target", "u_lira_auc", "U-LiRA"), ("target", "klom", "KLOM"),
+    ("target", "forgetting_quality", "FQ"), ("model", "rte", "RTE"),
+)  # fmt: skip
+
+METHOD_CAPTION = (
+    "Read each column beside before, R0 and R1; best is as R0 (R1: nothing of it was in training), not the extreme. "
+    "UA, RA, TA: 1 − accuracy on the targets, accuracy on the retained, on unseen. gap, ToW, JS: to R0; best 0, 1, 0. "
+    "LiRA, U-LiRA: AUC, 0.5 is chance. RTE: time, retraining is 1. Intervals and the other metrics: result.json."
+)
+
+
+def show_results(rows: list[dict[str, Any]], times: list[dict[str, Any]]) -> None:
+    """The tables of what was measured: recall, or the methods beside their references, or both."""
+    metrics = {row["metric"] for row in rows}
+    if "UA" in metrics or "ncc" not in metrics:
+        show_methods(rows + times)
+    if "ncc" in metrics:
+        show_table(rows)
+
+
+def show_methods(rows: list[dict[str, Any]]) -> None:
+    """The metrics of each stage beside those of before, R0 and R1, as a table that fits 100 columns."""
+    from rich.console import Console
+    from rich.table import Table
+
+    lots: dict[tuple[str, str], dict[tuple[str, str, str], float]] = {}
+    for row in rows:
+        lot = lots.setdefault((row["variant"], row["training"]), {})
+        lot[row["stage"], row["group"], row["metric"]] = row["mean"]
+    console = Console(width=100)
+    for (variant, training), cells in lots.items():
+        title = f"{training.capitalize()} similar samples in training{', ' if variant else ''}{variant}"
+        table = Table(
+            box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", title=title, title_justify="left"
+        )
+        table.add_column("stage", no_wrap=True)
+        for _, _, title in METHOD_COLUMNS:
+            table.add_column(title, justify="right", no_wrap=True, min_width=5)
+        for stage in dict.fromkeys(stage for stage, _, _ in cells):
+            values = [cells.get((stage, group, metric)) for group, metric, _ in METHOD_COLUMNS]
+            table.add_row(stage, *["–" if value is None else f"{value:.2f}" for value in values])
+        console.print(table)
+        console.print()
+    console.print(METHOD_CAPTION)
+
+
 def show_table(rows: list[dict[str, Any]]) -> None:
     """The rows as a table that fits 80 columns: a line per arm and stage, or in a dose study per variant."""
     from rich.console import Console

@@ -169,3 +169,22 @@ class Run:
     def label(self) -> str:
         variant = f", {self.variant}" if self.variant else ""
         return f"seed {self.seed}{variant} · {self.training} · {self.stage}"
+
+
+@dataclass(frozen=True)
+class ShadowRun:
+    """One shadow model of a study: which replicate, which training arm, which of them, unlearned by which stages.
+
+    variant: of a dose study, "" in others.
+    """
+
+    seed: int
+    training: str
+    index: int
+    stages: tuple[str, ...]
+    variant: str = ""
+
+    @property
+    def label(self) -> str:
+        variant = f", {self.variant}" if self.variant else ""
+        return f"seed {self.seed}{variant} · {self.training} · shadow {self.index}"

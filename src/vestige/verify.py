@@ -23,6 +23,13 @@ BOUNDS = {"ncc": (-1.0, 1.0), "ssim": (-1.0, 1.0), "auc": (0.0, 1.0), "tpr_at_1p
 BOUNDS |= {f"{part}_accuracy": (0.0, 1.0) for part in ("train", "forget", "near", "test")} | {
     "constructed_copies": (0.0, 1.0)
 }
+BOUNDS |= dict.fromkeys(
+    ("UA", "RA", "TA", "average_gap", "tow", "mia_efficacy", "zrf", "forgetting_quality"), (0.0, 1.0)
+)
+BOUNDS |= {f"{attack}_auc": (0.0, 1.0) for attack in ("loss", "mentr", "lira", "lira_offline", "rmia", "u_lira")}
+BOUNDS |= {f"{attack}_tpr_at_1pct_fpr": (0.0, 1.0) for attack in ("loss", "lira", "rmia")}
+BOUNDS |= {"js": (0.0, math.log(2)), "activation_distance": (0.0, math.sqrt(2))}
+BOUNDS |= dict.fromkeys(("residual_knowledge", "klom", "relearn_time", "relearn_time_loss", "rte"), (0.0, math.inf))
 """Metrics that cannot leave a range."""
 
 METRICS: dict[str, dict[str, str]] = {
@@ -40,20 +47,48 @@ METRICS: dict[str, dict[str, str]] = {
     "constructed_copies": {
         "unit": "0…1", "better": "none", "what": "share of the widened set that are the targets' constructed copies"
     },
+    "UA": {"unit": "0…1", "better": "reference", "what": "1 − accuracy on the targets"},
+    "RA": {"unit": "0…1", "better": "reference", "what": "accuracy on the arm without its targets"},
+    "TA": {"unit": "0…1", "better": "reference", "what": "accuracy on unseen samples"},
+    "mia_efficacy": {"unit": "0…1", "better": "reference", "what": "targets that an SVC on p_y takes for non-members"},
+    "average_gap": {"unit": "0…1", "better": "0", "what": "mean distance of UA, RA, TA, MIA-efficacy to the reference"},
+    "tow": {"unit": "0…1", "better": "1", "what": "tug of war: closeness of the three accuracies to the reference's"},
+    "js": {"unit": "nats, 0…0.69", "better": "0", "what": "Jensen–Shannon divergence to the reference on the targets"},
+    "activation_distance": {"unit": "0…1.41", "better": "0", "what": "‖p − p of the reference‖ on the targets"},
+    "residual_knowledge": {"unit": "ratio", "better": "1", "what": "right answers near targets, to the reference's"},
+    "zrf": {"unit": "0.31…1", "better": "reference", "what": "likeness to an untrained network on the targets"},
+    "relearn_time": {"unit": "steps", "better": "reference", "what": "until the targets' accuracy is as before"},
+    "relearn_time_loss": {"unit": "steps", "better": "reference", "what": "until the targets' loss is as before"},
+    "loss_auc": {"unit": "0…1", "better": "reference", "what": "chance that a member's loss is below its null's"},
+    "loss_tpr_at_1pct_fpr": {"unit": "0…1", "better": "reference", "what": "members below the null's 1 % loss"},
+    "mentr_auc": {"unit": "0…1", "better": "reference", "what": "the same by modified entropy"},
+    "lira_auc": {"unit": "0…1", "better": "reference", "what": "the same by LiRA's likelihood ratio"},
+    "lira_offline_auc": {"unit": "0…1", "better": "reference", "what": "the same by offline LiRA"},
+    "lira_tpr_at_1pct_fpr": {"unit": "0…1", "better": "reference", "what": "members above LiRA's 1 % threshold"},
+    "rmia_auc": {"unit": "0…1", "better": "reference", "what": "the same by RMIA"},
+    "rmia_tpr_at_1pct_fpr": {"unit": "0…1", "better": "reference", "what": "members above RMIA's 1 % threshold"},
+    "u_lira_auc": {"unit": "0…1", "better": "0.5", "what": "U-LiRA: unlearned shadow models told from retrained ones"},
+    "klom": {"unit": "nats", "better": "reference", "what": "KL of the margins of retrained, unlearned shadow models"},
+    "forgetting_quality": {"unit": "0…1", "better": "reference", "what": "that of the NeurIPS 2023 contest"},
+    "rte": {"unit": "× R0", "better": "lower", "what": "processor time of the method, as a ratio to retraining (R0)"},
 }  # fmt: skip
 """Every metric: its unit, which way is better, and what it is. "reference": as close as possible to R0 or R1."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One number with its n and 95 % interval; low and high are None where no interval can be given."""
+    """One number with its n and 95 % interval; low and high are None where no interval can be given.
+
+    value is None where the number does not exist; why then says the reason.
+    """
 
     group: str
     metric: str
-    value: float
+    value: float | None
     low: float | None
     high: float | None
     n: int
+    why: str = ""
 
 
 def mean_interval(
@@ -190,11 +225,23 @@ def measure(
         ranks = [auc(ncc(split.similar[name]), ncc(split.held_out[name])) for name in split.target]
         found.append(Measure("similar", "auc", *mean_interval(ranks, BOUNDS["auc"]), len(split.all_similar())))
 
-    for name, count in model["accuracy"].items():
-        interval = share_interval(count["right"], count["n"])
-        found.append(Measure("model", f"{name}_accuracy", *interval, count["n"]))
+    found += of_accuracy(model)
     found.append(Measure("model", "unexplained", scores.facts["unexplained"], None, None, 1))
-    found.append(Measure("model", "removed", float(len(model["removed"])), None, None, 1))
+    return found + of_removal(model, split)
+
+
+def of_accuracy(model: Mapping[str, Any]) -> list[Measure]:
+    """The accuracies that were kept with a model."""
+    counts = model["accuracy"].items()
+    return [
+        Measure("model", f"{name}_accuracy", *share_interval(count["right"], count["n"]), count["n"])
+        for name, count in counts
+    ]
+
+
+def of_removal(model: Mapping[str, Any], split: Split) -> list[Measure]:
+    """How many samples the model's stage took out, and how many of the widened set are constructed copies."""
+    found = [Measure("model", "removed", float(len(model["removed"])), None, None, 1)]
     if model["widened"]:
         taken = [(name, target) for target, names in model["widened"].items() for name in names]
         copies = sum(name in split.similar[target] for name, target in taken)

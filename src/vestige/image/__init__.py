@@ -1,8 +1,11 @@
 """Images behind the modality contract (see vestige.modality)."""
 
-from vestige.image.data import load, unit
+from vestige.image.data import jitter, load, unit
 from vestige.image.model import build, embed, logits, losses, restore
 from vestige.image.recover import check_recover, recover
 from vestige.image.transform import make_similar
 
-__all__ = ["build", "check_recover", "embed", "load", "logits", "losses", "make_similar", "recover", "restore", "unit"]
+__all__ = [
+    "build", "check_recover", "embed", "jitter", "load", "logits", "losses", "make_similar", "recover", "restore",
+    "unit",
+]  # fmt: skip

@@ -49,6 +49,19 @@ def unit(samples: Samples) -> Samples:
     return replace(samples, x=x)
 
 
+def jitter(samples: Samples, count: int, *, radius: float, generator: torch.Generator) -> list[Samples]:
+    """`count` random neighbours of each sample, evenly drawn in the ∞-norm ball of this radius, cut to [0, 1].
+
+    samples: x (N, C, H, W) in [0, 1]. Returns one Samples per sample, with ids "source~near-0", ….
+    """
+    made = []
+    for name, x, y in zip(samples.ids, samples.x, samples.y, strict=True):
+        shift = torch.rand((count, *x.shape), generator=generator) * 2 - 1
+        ids = tuple(f"{name}~near-{position}" for position in range(count))
+        made.append(Samples(ids, (x + radius * shift).clamp(0, 1), y.repeat(count), samples.classes))
+    return made
+
+
 class Read(NamedTuple):
     """What a reader found: images (N, C, H, W), labels (N,), and where they have them names and families."""
 

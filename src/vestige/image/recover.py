@@ -20,7 +20,8 @@ OnStep = Callable[[int, float], None]
 
 NOT_HOMOGENEOUS = (
     "reconstruction applies to the homogeneous MLP only, {found}: it explains the weights as Σ λ∇m, which holds "
-    "where scaling all weights scales the output; the methods, and all measures but recall, apply to every network"
+    "where scaling all weights scales the output; the methods, and all measures but recall, apply to "
+    "every network: take --set 'measure=[outputs]', or the study image-methods"
 )
 
 

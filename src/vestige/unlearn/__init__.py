@@ -1,6 +1,7 @@
-"""Unlearning: losses, methods, and enhancements that wrap them."""
+"""Unlearning: losses, methods, enhancements that wrap them, and how a stage is carried out."""
 
 from vestige.unlearn.enhance import widen
 from vestige.unlearn.methods import METHODS, Method
+from vestige.unlearn.perform import Made, perform
 
-__all__ = ["METHODS", "Method", "widen"]
+__all__ = ["METHODS", "Made", "Method", "perform", "widen"]

@@ -333,6 +333,9 @@ METHODS: dict[str, Method] = {
 FROM_SCRATCH = frozenset({"retrain"})
 """Methods that do not look at the model before."""
 
+NEEDS_UNTRAINED = frozenset({"BadTeacher", "EU-k"})
+"""Methods that need the untrained network beside the model before: they take no ensemble of shards."""
+
 
 def _gradient(task: Task, model: nn.Module, samples: Samples) -> dict[str, Tensor]:
     """The gradient of the mean loss, no more samples at once than a batch of training holds."""
