@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vestige.config import RecoverConfig
+from vestige.config import MLPConfig, ModelConfig, RecoverConfig
 from vestige.image.model import MLP
 from vestige.image.objective import OBJECTIVES, Weights
 from vestige.image.span import SHARPNESS, SURPLUS, RowSpace, is_thin, snap
@@ -44,6 +44,24 @@ class Reconstruction:
     unexplained: float
 
 
+NOT_HOMOGENEOUS = (
+    "reconstruction applies to the homogeneous MLP only, {found}: it explains the weights as Σ λ∇m, which holds "
+    "where scaling all weights scales the output; the methods, and all measures but recall, apply to "
+    "every network: take --set 'measure=[outputs]', or the study image-methods"
+)
+
+
+def check_recover(config: ModelConfig, sharded: bool) -> None:
+    """Raise InputError where reconstruction does not apply: to all but one homogeneous MLP.
+
+    sharded: whether it is trained in shards (train.sisa).
+    """
+    if not isinstance(config, MLPConfig):
+        raise InputError(NOT_HOMOGENEOUS.format(found=f"and model.kind is {config.kind}"))
+    if sharded:
+        raise InputError(NOT_HOMOGENEOUS.format(found="and train.sisa makes an ensemble of several"))
+
+
 def recover(
     model: MLP,
     samples: Samples,
@@ -62,7 +80,7 @@ def recover(
     Raises InputError for a model that is not the homogeneous MLP: the method does not apply there.
     """
     if not isinstance(model, MLP):
-        raise InputError(f"reconstruction applies to the homogeneous MLP only, got {type(model).__name__}")
+        raise InputError(NOT_HOMOGENEOUS.format(found=f"got {type(model).__name__}"))
     made = reconstruct(model, config=config, per_class=per_class, generator=generator, on_step=on_step)
     ncc, best = match(made.candidates, samples.x - model.mean)
     pictures = (made.candidates[best] + model.mean).clamp(0, 1)
@@ -94,7 +112,7 @@ def reconstruct(
     labels = torch.arange(model.linear()[-1].out_features).repeat_interleave(per_class)
     thin = config.rounds > 0 and is_thin(space, len(labels))
     found = Found(model.mean.new_zeros(0, model.mean.numel()), labels[:0])
-    for turn in range(config.rounds if thin else 1):
+    for _ in range(config.rounds if thin else 1):
         free = _rest(labels, found.labels)
         x, unexplained = explain(
             model,
@@ -110,7 +128,8 @@ def reconstruct(
         before = len(found.x)
         for sharpness in SHARPNESS:
             points, surplus = snap(space, x, len(labels), sharpness)
-            found = _accept(model, found, points[surplus >= SURPLUS], surplus[surplus >= SURPLUS], labels)
+            sure = surplus >= SURPLUS
+            found = _accept(model, found, points[sure], surplus[sure], labels)
         if len(found.x) == before:
             break
     candidates = torch.cat([found.x, x[: len(labels) - len(found.x)]])
@@ -149,7 +168,8 @@ def explain(
     loss = np.nan
     with _products(config.products):
         for step in range(steps):
-            value = objective(theta, torch.cat([known, x]), scale * F.softplus(u), labels, config.alpha, config.direction)
+            both = torch.cat([known, x])
+            value = objective(theta, both, scale * F.softplus(u), labels, config.alpha, config.direction)
             outside = (x - (1 - mean)).relu() - (-mean - x).relu()
             x.grad = value.x[len(known) :] / size + 2 * config.box / len(labels) * outside
             u.grad = value.multipliers * scale * torch.sigmoid(u) / size
