@@ -1,6 +1,6 @@
 """How much comes back, from how many images, how fast, and what decides it.
 
-    python benchmarks/recovery.py [--sizes 50 100 200 500] [--seeds 0 1 2] [--rounds N] [--markdown FILE]
+    python benchmarks/recovery.py [--sizes 50 100 200 500] [--seeds 0 1 2] [--set KEY=VALUE …] [--markdown FILE]
 
 MNIST without constructed copies, the model before unlearning. Recovered: a member whose best candidate has
 NCC > 0.9. Beside it the row-space test of the same model: members against never-seen images, pooled and
@@ -33,9 +33,9 @@ from vestige.verify import auc, tpr_at_fpr
 WIDTH = {50: 300, 100: 300, 200: 400, 500: 800}
 
 
-def prepare(n, seed):
+def prepare(n, seed, changes):
     """The trained model, its members, never-seen images, the settings, and the seconds that training took."""
-    sets = [f"data.per_class={n // 10}", f"model.hidden=[{WIDTH[n]},{WIDTH[n]}]", "data.similar=2"]
+    sets = [f"data.per_class={n // 10}", f"model.hidden=[{WIDTH[n]},{WIDTH[n]}]", "data.similar=2", *changes]
     settings = configure("image-target", seed=seed, sets=sets)
     samples, split = dataset.entail(settings.data, image.load(assets.locate("mnist")), modality=image, seed=seed)
     members, never = samples.take(split.training("without")), samples.take(split.never_seen)
@@ -78,11 +78,10 @@ def within_class(score, labels, null, null_labels, measure):
     return float(np.mean([measure(score[labels == c], null[null_labels == c]) for c in np.unique(labels)]))
 
 
-def row(n, seed, rounds):
-    model, members, never, settings, trained = prepare(n, seed)
-    config = settings.recover if rounds is None else settings.recover.model_copy(update={"rounds": rounds})
+def row(n, seed, changes):
+    model, members, never, settings, trained = prepare(n, seed, changes)
     start = time.perf_counter()
-    made = reconstruct(model, config=config, per_class=n // 10, generator=stream(seed, "recover"))
+    made = reconstruct(model, config=settings.recover, per_class=n // 10, generator=stream(seed, "recover"))
     seconds = time.perf_counter() - start
     ncc, other = (match(made.candidates, part.x - model.mean)[0].numpy() for part in (members, never))
     exact = match(members.x - model.mean, made.candidates[: made.found])[0] if made.found else torch.zeros(0)
@@ -90,7 +89,8 @@ def row(n, seed, rounds):
     inside, outside = (-space.outside((part.x - model.mean).flatten(1)).numpy() for part in (members, never))
     y, z = members.y.numpy(), never.y.numpy()
     return {
-        "n": n, "width": WIDTH[n], "seed": seed, "> 0.9": int((ncc > 0.9).sum()), "> 0.99": int((ncc > 0.99).sum()),
+        "n": n, "width": settings.model.hidden[0], "seed": seed,
+        "> 0.9": int((ncc > 0.9).sum()), "> 0.99": int((ncc > 0.99).sum()),
         "mean NCC": f"{ncc.mean():.2f}", "null": f"{other.mean():.2f}",
         "claimed exact (NCC > 0.9)": f"{made.found} ({int((exact > 0.9).sum())})",
         "AUC of NCC": f"{auc(ncc, other):.3f}", "TPR": f"{tpr_at_fpr(ncc, other):.2f}",
@@ -106,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(WIDTH), choices=list(WIDTH))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rounds", type=int, help="rounds of the reconstruction (default: the configuration's)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in vestige study")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--markdown", type=Path, help="also write the table here")
     options = parser.parse_args()
@@ -115,16 +115,16 @@ def main() -> None:
     lines = []
     for n in options.sizes:
         for seed in options.seeds:
-            found = row(n, seed, options.rounds)
+            found = row(n, seed, options.set)
             if not lines:
                 lines += ["| " + " | ".join(found) + " |", "|---" * len(found) + "|"]
             lines.append("| " + " | ".join(map(str, found.values())) + " |")
             print(lines[-1], flush=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    rounds = "" if options.rounds is None else f" --rounds {options.rounds}"
+    changes = "".join(f" --set {change}" for change in options.set)
     command = (
         f"python benchmarks/recovery.py --sizes {' '.join(map(str, options.sizes))} "
-        f"--seeds {' '.join(map(str, options.seeds))}{rounds} --threads {options.threads}"
+        f"--seeds {' '.join(map(str, options.seeds))}{changes} --threads {options.threads}"
     )
     text = (
         f"# What comes back\n\n`{command}`\n\n" + "\n".join(lines) + f"\n\nMNIST, 784-width-width-10, the model before "

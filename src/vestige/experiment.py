@@ -200,14 +200,13 @@ class Laboratory:
         samples, split = self.data(run.seed, say, run.variant)
         model = self.model(run, say)
         start = time.time()
-        steps = self.config.recover.steps
         scores = room.recover(
             model,
             samples.take(verify.asked(split, run.training)),
             config=self.config.recover,
             per_class=self.config.of(run.variant).data.per_class,
             generator=stream(run.seed, "recover"),
-            on_step=_paced(say, "reconstructing", steps),
+            on_step=_paced(say, "reconstructing", None),
         )
         facts = {
             **_whose(run),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -112,7 +113,7 @@ def reconstruct(
     labels = torch.arange(model.linear()[-1].out_features).repeat_interleave(per_class)
     thin = config.rounds > 0 and is_thin(space, len(labels))
     found = Found(model.mean.new_zeros(0, model.mean.numel()), labels[:0])
-    for _ in range(config.rounds if thin else 1):
+    for turn in range(config.rounds if thin else 1):
         free = _rest(labels, found.labels)
         x, unexplained = explain(
             model,
@@ -121,7 +122,7 @@ def reconstruct(
             config=config,
             steps=config.round_steps if thin else config.steps,
             generator=generator,
-            on_step=on_step,
+            on_step=on_step and partial(_later, on_step, turn * config.round_steps),
         )
         if not thin:
             break
@@ -204,6 +205,10 @@ def _optimiser(x: Tensor, u: Tensor, config: RecoverConfig) -> torch.optim.Optim
     if config.optimiser == "sgd":
         return torch.optim.SGD(groups, momentum=0.9)
     return torch.optim.Adam(groups, eps=1e-12)
+
+
+def _later(on_step: OnStep, done: int, step: int, value: float) -> None:
+    on_step(done + step, value)
 
 
 def _accept(model: MLP, found: Found, points: Tensor, surplus: Tensor, labels: Tensor) -> Found:
