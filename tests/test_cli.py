@@ -70,6 +70,26 @@ def test_steps_one_by_one_then_the_study_finds_them(run, npz):
     assert status == 2
 
 
+@pytest.mark.parametrize("changes", [["model.kind=cnn", "model.channels=[4]"], ["train.sisa={shards: 2, slices: 2}"]])
+def test_steps_of_a_model_that_cannot_be_reconstructed_from(run, npz, changes):
+    """Training and unlearning go their way, through the store; only what asks for recall is refused."""
+    one_thread()
+    kept = [item for item in TINY if "cnn" not in changes[0] or not item.startswith("model.hidden")]
+    few = [part for item in (*kept, *changes) for part in ("--set", item)]
+    out = ("--out", "steps")
+    assert run("train", "--data", npz, *few, *out)[0] == 0
+    assert run("unlearn", "--method", "finetune", *out)[0] == 0
+    status, text, err = run("unlearn", "--method", "SISA", *out, "--json")
+    if "sisa" in changes[0]:
+        assert (status, len(json.loads(text)["removed"])) == (0, 2)
+    else:
+        assert status == 2
+        assert "SISA forgets by retraining one shard" in err
+    status, _, err = run("verify", *out)
+    assert status == 2
+    assert "reconstruction applies to the homogeneous MLP only" in err
+
+
 def test_dry_run_writes_nothing_and_its_yaml_can_be_used(run, npz, tmp_path):
     status, text, _ = run("study", "image-target", "--data", npz, *SETS, "--out", "x", "--dry-run")
     assert status == 0

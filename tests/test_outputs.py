@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import itertools
 import json
 import shutil
 import sys
@@ -18,6 +19,7 @@ from vestige.config import OutputsConfig, build
 from vestige.modality import modality
 from vestige.types import InputError, Run, ShadowRun
 from vestige.unlearn import METHODS
+from vestige.unlearn.methods import NEEDS_UNTRAINED
 
 SETS = [
     *TINY,
@@ -333,13 +335,49 @@ def test_recall_alone_is_the_default_and_needs_no_outputs(npz, tmp_path):
 
 
 def test_the_study_takes_every_method_and_claims_about_what_it_runs():
-    assert set(studies.METHOD_STAGES) == set(METHODS) - {"retrain"}
-    for preset in ("small", "paper"):
-        settings = studies.configure("image-methods", preset)
+    """On every network, each with what can serve it: SISA where shards were trained, and none that cannot take them."""
+    assert set(studies.METHOD_STAGES) == set(METHODS) - {"retrain", "SISA"}
+    for preset, kind in itertools.product(("small", "paper", "sharded"), ("mlp", "cnn", "resnet18")):
+        settings = studies.configure("image-methods", preset, sets=[f"model.kind={kind}"])
         planned = {(run.training, run.stage) for run in experiment.plan(settings)}
+        if preset == "sharded":
+            assert {stage for _, stage in planned} == {"before", "R0", "R1", *METHODS} - {"retrain", *NEEDS_UNTRAINED}
+            continue
         for claim in studies.STUDIES["image-methods"].claims:
             assert {(claim.training, claim.first), (claim.training, claim.second)} <= planned
             assert claim.metric in verify.METRICS
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [["model.kind=cnn", "model.channels=[4,4]"], ["train.sisa={shards: 2, slices: 2}", "model.hidden=[8,8]"]],
+)
+def test_outputs_and_shadow_models_of_networks_that_cannot_be_reconstructed_from(npz, tmp_path, monkeypatch, changes):
+    """In batches and in shards as well; shadow models are trained as the models are, and SISA equals R0 there too."""
+    monkeypatch.setattr(executor, "run_local", here)
+    stage = "SISA" if "sisa" in changes[0] else "SalUn"
+    more = ("training=[with]", f"stages=[before,R0,{stage}]", "train.steps=4", "train.batch=5", "train.lr=0.1")
+    kept = [item for item in SETS if not item.startswith("model.hidden")]
+    settings = studies.configure("image-methods", data=str(npz), sets=[*kept, *more, *changes], seeds=1)
+    lab = studies.open_laboratory(settings, tmp_path / "out")
+    record = studies.conduct(lab, workers=1, say=lambda _: None)
+    assert record["comparable"]
+    found = {metric: row["mean"] for (_, name, _, metric), row in cells(record).items() if name == stage}
+    assert {"UA", "js", "lira_auc", "u_lira_auc", "klom", "residual_knowledge"} <= set(found)
+    if stage == "SISA":
+        assert (found["js"], found["average_gap"]) == (0, 0)
+        for run in lab.shadow_runs(experiment.plan(settings))[::2]:
+            ours, theirs = (lab.store.load("shadows", lab.shadow_name(run, name)) for name in (stage, "R0"))
+            assert (ours.arrays["logits"] == theirs.arrays["logits"]).all()
+
+
+def test_recall_is_refused_where_it_is_measured_and_cannot_be(npz, tmp_path):
+    for measure in ("[recall]", "[recall,outputs]"):
+        sets = ["model.kind=cnn", f"measure={measure}"]
+        settings = studies.configure("image-methods", data=str(npz), sets=sets)
+        with pytest.raises(InputError, match=r"homogeneous MLP only, and model.kind is cnn.*measure=\[outputs\]"):
+            studies.open_laboratory(settings, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_claim_about_a_metric_is_judged_over_seeds():

@@ -3,7 +3,7 @@ import torch
 
 from conftest import shapes
 from vestige import image
-from vestige.config import ModelConfig, RecoverConfig, TrainConfig
+from vestige.config import MLPConfig, RecoverConfig, TrainConfig
 from vestige.image.recover import match, reconstruct
 from vestige.random import stream
 from vestige.train import train
@@ -16,7 +16,7 @@ def trained():
     """A network trained on 12 toy images until it explains itself well."""
     x, y = shapes(per_class=4)
     samples = Samples(tuple(map(str, range(12))), torch.from_numpy(x).float() / 255, torch.from_numpy(y), 3)
-    config = ModelConfig(hidden=(64, 64))
+    config = MLPConfig(hidden=(64, 64))
     model = image.build(config, samples, generator=stream(0, "train"))
     return train(model, samples, modality=image, config=TrainConfig(steps=1500)), samples
 
@@ -94,8 +94,8 @@ def test_the_network_is_homogeneous():
     """f(x; cθ) = c³ f(x; θ) for three layers, with the bias in the first one."""
     x, y = shapes(per_class=2)
     samples = Samples(tuple(map(str, range(6))), torch.from_numpy(x).float() / 255, torch.from_numpy(y), 3)
-    model = image.build(ModelConfig(hidden=(9, 7), init_scale=0.5), samples, generator=stream(1, "train")).double()
-    doubled = image.restore(ModelConfig(hidden=(9, 7)), {k: v.float() for k, v in model.state_dict().items()}).double()
+    model = image.build(MLPConfig(hidden=(9, 7), init_scale=0.5), samples, generator=stream(1, "train")).double()
+    doubled = image.restore(MLPConfig(hidden=(9, 7)), {k: v.float() for k, v in model.state_dict().items()}).double()
     for weight in doubled.parameters():
         weight.data *= 2
     inputs = samples.x.double()

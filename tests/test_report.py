@@ -543,3 +543,21 @@ def test_the_report_needs_no_torch(folder: Path) -> None:
         f"write_report(pathlib.Path({str(folder)!r})); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "ReLU layers of 300 and 300 units, 1000 full-batch steps."),
+        (
+            {"model": {"kind": "cnn"}, "train": {"steps": 20, "batch": 50}},
+            "a CNN with convolutions of 16, 32 and 64 channels, 20 passes in batches of 50.",
+        ),
+        (
+            {"model": {"kind": "resnet18", "width": 8}, "train": {"sisa": {"shards": 1}}},
+            "ResNet-18 of width 8, 1000 full-batch steps, in 1 shard of 3 slices.",
+        ),
+    ],
+)
+def test_the_limits_name_the_network_and_its_training(settings, said):
+    assert any(said in line for line in words.limits(Recalls({}, {}, {}), config_of(**settings), 10))

@@ -7,15 +7,16 @@ import pytest
 import torch
 
 from vestige import image
-from vestige.config import ModelConfig, Recipe, TrainConfig, UnlearnConfig
+from vestige.config import MLPConfig, Recipe, TrainConfig, UnlearnConfig
 from vestige.random import stream
+from vestige.sisa import learn
 from vestige.train import train
 from vestige.types import InputError, Samples
 from vestige.unlearn import METHODS, widen
 from vestige.unlearn.losses import divergence, wrong_labels
 
 RECIPE = Recipe(
-    model=ModelConfig(hidden=(16, 16), init_scale=0.1),
+    model=MLPConfig(hidden=(16, 16), init_scale=0.1),
     train=TrainConfig(steps=200),
     unlearn=UnlearnConfig(
         relabel={"steps": 300, "lr": 0.1},
@@ -43,6 +44,23 @@ def trained():
     return model, everything.take(["0", "7"]), everything.without(["0", "7"])
 
 
+@pytest.fixture(scope="module")
+def sharded(trained):
+    """The same, trained in shards."""
+    _, forget, retain = trained
+    parts = RECIPE.model_copy(update={"train": TrainConfig(steps=200, sisa={"shards": 2, "slices": 2})})
+    both = Samples(
+        retain.ids + forget.ids, *(torch.cat([getattr(part, k) for part in (retain, forget)]) for k in "xy"), 3
+    )
+    return learn(both, modality=image, config=parts, seed=0), forget, retain
+
+
+@pytest.fixture
+def subject(name, trained, sharded):
+    """What the method called `name` can serve."""
+    return sharded if name == "SISA" else trained
+
+
 def apply(method, trained, config=RECIPE, **options):
     model, forget, retain = trained
     return method(model, forget, retain, modality=image, config=config, seed=0, **options)
@@ -62,12 +80,12 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_contract(name, trained):
+def test_contract(name, subject):
     """The input model is left as it was; same seed, same result; every step is reported; something changes."""
-    model, forget, _ = trained
+    model, forget, _ = subject
     kept, seen = weights(model), []
-    after = apply(METHODS[name], trained, on_step=lambda step, value: seen.append(step))
-    again = apply(METHODS[name], trained)
+    after = apply(METHODS[name], subject, on_step=lambda step, value: seen.append(step))
+    again = apply(METHODS[name], subject)
     assert same(weights(model), kept), f"{name} changed its input"
     assert same(weights(after), weights(again)), f"{name} does not repeat"
     assert seen == list(range(len(seen)))
@@ -209,17 +227,17 @@ def test_relabelling_turns_the_answer(trained):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_widening_by_nothing_is_the_plain_method(name, trained):
-    plain = apply(METHODS[name], trained)
-    wide = apply(widen(METHODS[name], lambda forget, retain: ()), trained)
+def test_widening_by_nothing_is_the_plain_method(name, subject):
+    plain = apply(METHODS[name], subject)
+    wide = apply(widen(METHODS[name], lambda forget, retain: ()), subject)
     assert same(weights(plain), weights(wide))
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_widening_moves_samples_from_retain_to_forget(name, trained):
-    model, forget, retain = trained
+def test_widening_moves_samples_from_retain_to_forget(name, subject):
+    model, forget, retain = subject
     extra = retain.ids[:3]
-    wide = apply(widen(METHODS[name], lambda *_: (*extra, extra[0])), trained)
+    wide = apply(widen(METHODS[name], lambda *_: (*extra, extra[0])), subject)
     both = Samples(
         forget.ids + extra, *(torch.cat([getattr(forget, k), getattr(retain.take(extra), k)]) for k in "xy"), 3
     )

@@ -82,7 +82,9 @@ def study(
         str,
         typer.Argument(help="quickstart, image-target, image-similar, image-enhanced, image-dose or image-methods."),
     ],
-    preset: Annotated[str | None, typer.Option("--preset", help="small, or paper for the paper's size.")] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="small; paper: the paper's size; image-methods: sharded.")
+    ] = None,
     data: Data = None,
     seeds: Seeds = None,
     seed: Seed = None,
@@ -186,6 +188,73 @@ def unlearn(
 
 
 @app.command()
+def tune(
+    methods: Annotated[list[str], typer.Argument(metavar="METHOD…", help="Methods, as SCRUB; or all.")],
+    model: Annotated[str | None, typer.Option("--model", help="mlp, cnn or resnet18.")] = None,
+    data: Data = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds to choose on; never those reported.")] = "100,101,102",
+    budget: Annotated[float, typer.Option("--budget", min=0, help="Seconds per method.")] = 600.0,
+    share: Annotated[float, typer.Option("--share", min=0, max=1, help="Passes allowed, of retraining's.")] = 0.3,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Settings to try per method.")] = 12,
+    write: Annotated[
+        Path | None, typer.Option("--write", help="Add what is found to this file; the same command resumes.")
+    ] = None,
+    config: Config = None,
+    sets: Sets = None,
+    dry_run: Dry = False,
+    json: Json = False,
+) -> None:
+    """Search the methods' settings by the gap to R0, at a share of retraining's cost."""
+    import shlex
+    import time
+
+    from vestige import __version__, presets, studies
+    from vestige.executor import one_thread, say
+    from vestige.terminal import show_tuned
+    from vestige.tune import RANGES, SIZE, check, search
+    from vestige.types import InputError
+
+    if write and not write.parent.is_dir():
+        raise InputError(f"--write {write}: there is no folder {write.parent}")
+    chosen = list(RANGES) if methods == ["all"] else methods
+    for method in chosen:
+        check(method)
+    sets = [*([f"model.kind={model}"] if model else []), *(sets or [])]
+    settings = studies.configure("image-target", None, config, sets, base=SIZE, data=data)
+    if dry_run:
+        _plan(settings, write or Path("-"), json, recall=False)
+        return
+    one_thread()
+    limits = f"--seeds {seeds} --trials {trials} --share {share:g} --budget {budget:g}"
+    changes = f" --config {config}" * (config is not None)
+    changes += "".join(f" --set {shlex.quote(change)}" for change in sets[bool(model) :])
+    rest = f"--data {settings.data.source} --model {settings.model.kind} {limits}{changes}"
+    there = presets.read(write).get(settings.model.kind, {}).get("methods", {}) if write else {}
+    found = {
+        name: there[name]
+        for name in chosen
+        if name in there and there[name]["found"]["command"] == f"vestige tune {name} {rest}"
+    }
+    if found:
+        say(f"{', '.join(found)}: found by the same command already, in {write}")
+    todo = [name for name in chosen if name not in found]
+    for name, entry in search(
+        todo, settings, seeds=_numbers(seeds), trials=trials, share=share, budget=budget, say=say
+    ):
+        entry["found"] |= {
+            "command": f"vestige tune {name} {rest}", "version": __version__, "date": time.strftime("%Y-%m-%d")
+        }  # fmt: skip
+        found[name] = entry
+        say(f"{name}: gap {entry['gap']:.3f} (doing nothing {entry['before']:.3f}), {entry['settings']}")
+        if write:
+            presets.add(write, settings.model.kind, name, entry)
+    if json:
+        show_record({"model": settings.model.kind, "methods": found}, json)
+    else:
+        show_tuned(found)
+
+
+@app.command()
 def verify(
     training: Annotated[str | None, typer.Option("--training", help="Only this arm.")] = None,
     stage: Annotated[
@@ -206,7 +275,7 @@ def verify(
 
     Without --stage: every model that stands there. With it, models that are missing are made first.
     """
-    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run, json=json)
+    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run, json=json, recall=True)
     if laboratory is None:
         return
     from vestige import collect, studies
@@ -322,9 +391,20 @@ def _study(
 
 
 def _step(
-    out: Path, config: Path | None, sets: list[str] | None, *, fresh: bool, dry_run: bool, json: bool, **flags: Any
+    out: Path,
+    config: Path | None,
+    sets: list[str] | None,
+    *,
+    fresh: bool,
+    dry_run: bool,
+    json: bool,
+    recall: bool = False,
+    **flags: Any,
 ) -> Laboratory | None:
-    """The laboratory in a run folder: by its own configuration when none is given. None after a dry run."""
+    """The laboratory in a run folder: by its own configuration when none is given. None after a dry run.
+
+    recall: whether reconstruction will be asked for, where the study measures recall.
+    """
     from vestige import store, studies
 
     if (out / store.MARKER).is_file() and not (config or sets or fresh or any(v is not None for v in flags.values())):
@@ -332,17 +412,17 @@ def _step(
     else:
         settings = studies.configure("image-target", None, config, sets, **flags)
     if dry_run:
-        _plan(settings, out, json)
+        _plan(settings, out, json, recall=recall)
         return None
-    return studies.open_laboratory(settings, out, fresh=fresh)
+    return studies.open_laboratory(settings, out, fresh=fresh, recall=recall)
 
 
-def _plan(settings: StudyConfig, out: Path, json: bool) -> None:
+def _plan(settings: StudyConfig, out: Path, json: bool, *, recall: bool = True) -> None:
     from vestige import assets
     from vestige.config import to_yaml
     from vestige.experiment import plan
 
-    runs = plan(settings)
+    runs = plan(settings, recall=recall)
     asset = assets.locate(settings.data.source)
     if json:
         show_record(
@@ -357,9 +437,11 @@ def _plan(settings: StudyConfig, out: Path, json: bool) -> None:
 
 def _model(laboratory: Laboratory, training: str, stage: str, json: bool) -> None:
     from vestige.executor import one_thread, say
+    from vestige.experiment import check, check_method
     from vestige.types import Run
 
     one_thread()
+    check_method(laboratory.config, check(stage))
     run = Run(laboratory.config.seed, _arm(training), stage)
     laboratory.data(run.seed, say)
     laboratory.check_room([run])
@@ -399,6 +481,15 @@ def _arm(training: str) -> str:
     if training not in ("with", "without"):
         raise InputError(f"--training is with or without, got {training!r}")
     return training
+
+
+def _numbers(text: str) -> list[int]:
+    from vestige.types import InputError
+
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--seeds takes numbers such as 100,101,102, got {text!r}") from None
 
 
 def _report_failures(failures: list[tuple[str, str]]) -> None:

@@ -7,10 +7,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from vestige.types import InputError
 
@@ -77,7 +77,7 @@ class DataConfig(Settings):
         }[self.transform]
 
 
-class ModelConfig(Settings):
+class MLPConfig(Settings):
     """The homogeneous network: ReLU, a bias in the first layer only (spec chapter 2)."""
 
     kind: Literal["mlp"] = "mlp"
@@ -91,18 +91,60 @@ class ModelConfig(Settings):
         return self
 
 
-class TrainConfig(Settings):
-    """Full-batch gradient descent (spec chapter 2)."""
+class CNNConfig(Settings):
+    """A small convolutional network."""
 
-    steps: int = Field(1000, ge=1)
+    kind: Literal["cnn"] = "cnn"
+    channels: tuple[int, ...] = Field((16, 32, 64), description="of each convolution; each halves the image")
+
+    @model_validator(mode="after")
+    def _widths(self) -> Self:
+        if not self.channels or min(self.channels) < 1:
+            raise ValueError(f"channels needs at least one number, each ≥ 1, got {self.channels}")
+        return self
+
+
+class ResNetConfig(Settings):
+    """ResNet-18 for small images (He et al. 2016), with group normalisation."""
+
+    kind: Literal["resnet18"] = "resnet18"
+    width: int = Field(64, ge=8, multiple_of=8, description="channels of the first stage; doubled in each later one")
+
+
+def _kind(model: Any) -> Any:
+    return model.get("kind", "mlp") if isinstance(model, Mapping) else getattr(model, "kind", None)
+
+
+ModelConfig = Annotated[
+    Annotated[MLPConfig, Tag("mlp")] | Annotated[CNNConfig, Tag("cnn")] | Annotated[ResNetConfig, Tag("resnet18")],
+    Discriminator(_kind),
+]
+"""The network, chosen by `kind`; without one it is the MLP."""
+
+
+class Sisa(Settings):
+    """Training in shards and slices, so that forgetting retrains only a part (Bourtoule et al. 2021)."""
+
+    shards: int = Field(5, ge=1, description="models that vote, each trained on a share of its own")
+    slices: int = Field(3, ge=1, description="parts that each of them is shown one after the other")
+
+
+class TrainConfig(Settings):
+    """Gradient descent: by default in full batches without momentum (spec chapter 2)."""
+
+    steps: int = Field(1000, ge=1, description="passes over the samples; in full batches one gradient step each")
     lr: float = Field(0.5, gt=0)
     weight_decay: float = Field(3e-3, ge=0)
+    batch: int | None = Field(None, ge=1, description="samples per gradient step; none: all of them")
+    momentum: float = Field(0.0, ge=0, lt=1)
+    schedule: Literal["constant", "cosine"] = Field("constant", description="of the rate, over the passes; to 0")
+    sisa: Sisa | None = Field(None, description="train in shards and slices; none: one ordinary model")
 
 
 class Steps(Settings):
-    """Full-batch gradient steps from the model before."""
+    """Gradient steps from the model before, in the batches and with the momentum of training, at a constant rate."""
 
-    steps: int = Field(10, ge=1)
+    steps: int = Field(10, ge=1, description="passes over the retained; in full batches one gradient step each")
     lr: float = Field(0.01, gt=0)
 
 
@@ -151,6 +193,9 @@ class Dampening(Settings):
 class UnlearnConfig(Settings):
     """Settings of the methods that start from the model before, one record each (spec chapter 7)."""
 
+    preset: Literal["published", "tuned"] = Field(
+        "published", description="what settings that are not given are: the published starting values, or found here"
+    )
     finetune: Steps = Steps()
     relabel: Relabel = Relabel()
     ascent: Ascent = Ascent()
@@ -199,7 +244,7 @@ class ShadowConfig(Settings):
 class Recipe(Settings):
     """What a method needs to know: how this kind of model is built, trained and unlearned."""
 
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig = MLPConfig()
     train: TrainConfig = TrainConfig()
     unlearn: UnlearnConfig = UnlearnConfig()
 
@@ -215,7 +260,7 @@ class StudyConfig(Settings):
     training: tuple[Literal["without", "with"], ...] = ("without", "with")
     stages: tuple[str, ...] = ("before", "R0", "R1", "relabel", "RF-1+3", "RF-1+5")
     data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig = MLPConfig()
     train: TrainConfig = TrainConfig()
     unlearn: UnlearnConfig = UnlearnConfig()
     recover: RecoverConfig = RecoverConfig()
@@ -255,6 +300,8 @@ def build(layers: Iterable[Mapping[str, Any]]) -> StudyConfig:
     """
     merged: dict[str, Any] = {}
     for layer in layers:
+        if _other_kind(merged.get("model"), layer.get("model")):
+            merged["model"] = {}
         merged = _merge(merged, layer) | {key: layer[key] for key in ("variants",) if key in layer}
     try:
         config = StudyConfig.model_validate(merged)
@@ -348,19 +395,33 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _other_kind(old: Any, new: Any) -> bool:
+    """Whether the later layer names a network of another kind: its fields are not those of the earlier."""
+    return isinstance(old, Mapping) and isinstance(new, Mapping) and "kind" in new and _kind(new) != _kind(old)
+
+
 def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     found = []
     for name, info in model.model_fields.items():
         found.append(prefix + name)
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            found += _keys(info.annotation, f"{prefix}{name}.")
-    return found
+        for record in _records(info.annotation):
+            found += _keys(record, f"{prefix}{name}.")
+    return list(dict.fromkeys(found))
+
+
+def _records(annotation: Any) -> list[type[BaseModel]]:
+    """The settings records that a field may hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [record for part in get_args(annotation) for record in _records(part)]
 
 
 def _explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
+        # pydantic names the kind of the network between "model" and its field
+        place = [part for i, part in enumerate(problem["loc"]) if not (i == 1 and problem["loc"][0] == "model")]
+        key = ".".join(str(part) for part in place)
         if problem["type"] == "extra_forbidden":
             lines.append(f"unknown setting {key!r}{_hint(key)}")
         else:

@@ -20,6 +20,7 @@ from vestige.store import Store
 from vestige.types import InputError, Run, ShadowRun
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from torch import nn
 
     from vestige.store import Entry
@@ -44,12 +45,33 @@ def check(name: str) -> Stage:
     return stage
 
 
-def plan(config: StudyConfig) -> tuple[Run, ...]:
+def check_method(config: StudyConfig, stage: Stage) -> None:
+    """Raise InputError for a method that cannot serve the models that this configuration trains."""
+    from vestige.sisa import NOT_SHARDED
+    from vestige.unlearn.methods import NEEDS_UNTRAINED
+
+    if stage.method == "SISA" and config.train.sisa is None:
+        raise InputError(NOT_SHARDED.format(found=config.model.kind))
+    if stage.method in NEEDS_UNTRAINED and config.train.sisa is not None:
+        raise InputError(
+            f"{stage.method} needs the untrained network of one model, and train.sisa trains "
+            f"{config.train.sisa.shards} that vote; leave it out of the stages, or set train.sisa=null"
+        )
+
+
+def plan(config: StudyConfig, *, recall: bool = True) -> tuple[Run, ...]:
     """The runs of a study, in each variant, models before unlearning first. R1 and widening exist *with* only.
 
-    Raises InputError for unknown stages.
+    recall: whether reconstruction will be asked for, where the study measures recall. Raises InputError for unknown
+    stages, and for a method or reconstruction that cannot serve the models.
     """
+    from vestige.modality import modality
+
+    if recall and "recall" in config.measure:
+        modality(config.modality).check_recover(config.model, config.train.sisa is not None)
     stages = {name: check(name) for name in config.stages}
+    for stage in stages.values():
+        check_method(config, stage)
     runs = [
         Run(seed, training, name, variant)
         for seed in range(config.seed, config.seed + config.seeds)
@@ -74,7 +96,7 @@ class Laboratory:
 
     def model_name(self, run: Run) -> str:
         stage = parse(run.stage)
-        parts = [self.config.model, self.config.train]
+        parts: list[BaseModel] = [self.config.model, self.config.train]
         if not _is_from_scratch(stage):
             parts.append(self.config.unlearn)
         return fingerprint("model", self.data_name(run.seed, run.variant), run.training, run.stage, *parts, run.seed)
@@ -145,6 +167,7 @@ class Laboratory:
         """The model of one run, trained or unlearned if it is not there."""
         import torch
 
+        from vestige import sisa
         from vestige.modality import modality
 
         name = self.model_name(run)
@@ -155,7 +178,8 @@ class Laboratory:
             weights = {key: value.numpy() for key, value in model.state_dict().items()}
             self.store.save("models", name, facts, weights, {**_clock(start), "method_seconds": spent})
         arrays = self.store.load("models", name).arrays
-        return room.restore(self.config.model, {key: torch.from_numpy(value) for key, value in arrays.items()})
+        weights = {key: torch.from_numpy(value) for key, value in arrays.items()}
+        return sisa.restore(weights, modality=room, config=self.config.recipe)
 
     def measure(self, run: Run, say: Say) -> None:
         """Everything that the study measures of one run, shadow models apart, where it is not there."""
@@ -255,7 +279,8 @@ class Laboratory:
         room, recipe, stage = modality(self.config.modality), self.config.recipe, parse(run.stage)
         samples, split = self.data(run.seed, say, run.variant)
         everything = samples.take(split.training(run.training))
-        on_step = _paced(say, stage.method or "training", recipe.train.steps if _is_from_scratch(stage) else None)
+        counted = _is_from_scratch(stage) and recipe.train.sisa is None
+        on_step = _paced(say, stage.method or "training", recipe.train.steps if counted else None)
         before = None if stage == Stage() else self.model(replace(run, stage="before"), say)
         start = time.process_time()
         made = perform(stage, before, everything, split, modality=room, recipe=recipe, seed=run.seed, on_step=on_step)
@@ -285,7 +310,7 @@ def rehearse(config: StudyConfig) -> None:
 
     room = modality(config.modality)
     everything = room.load(assets.locate(config.data.source))
-    runs = plan(config)
+    runs = plan(config, recall=False)
     for lot in dict.fromkeys((run.seed, run.variant) for run in runs):
         seed, variant = lot
         samples, split = dataset.entail(config.of(variant).data, everything, modality=room, seed=seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class Modality(Protocol):
     def losses(self, model: nn.Module, samples: Samples) -> Tensor:
         """The summed negative log-likelihood per sample, in nats. Shape (N,)."""
 
+    def check_recover(self, config: ModelConfig, sharded: bool) -> None:
+        """Raise InputError where `recover` has nothing to say about models of this kind, or trained in shards."""
+
     def embed(self, model: Any, samples: Samples) -> Tensor:
         """One feature vector per sample, (N, width)."""
 
@@ -58,6 +62,21 @@ class Modality(Protocol):
         on_step: Callable[[int, float], None] | None = None,
     ) -> Scores:
         """What can be got back from the model about each sample."""
+
+
+def with_model(base: Modality, build: Callable[[Samples, torch.Generator], nn.Module]) -> Modality:
+    """The modality with a network of the user's own, for the methods that need it untrained.
+
+    build(samples, generator) → the network with fresh weights; its forward gives what `logits` returns.
+    """
+    parts = {name: getattr(base, name) for name in dir(Modality) if not name.startswith("_")}
+
+    def own(config: ModelConfig, samples: Samples, *, generator: torch.Generator) -> nn.Module:
+        return build(samples, generator)
+
+    made: Any = SimpleNamespace(**parts | {"build": own})
+    modality: Modality = made
+    return modality
 
 
 MODALITIES = {"image": "vestige.image"}

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from vestige import __version__, assets, collect, config, dose, executor, experiment, provenance, store, verify
+from vestige import __version__, assets, collect, config, dose, executor, experiment, presets, provenance, store, verify
 from vestige.config import StudyConfig
 from vestige.types import InputError, Run, ShadowRun
 
@@ -134,7 +134,12 @@ QUANTITIES = {"ncc": "NCC", "lira_auc": "LiRA's AUC", "u_lira_auc": "U-LiRA's AU
 METHOD_STAGES = (
     "finetune", "relabel", "GA", "NegGrad+", "SCRUB", "BadTeacher", "SalUn", "L1-sparse", "CF-k", "EU-k", "SSD",
 )  # fmt: skip
-"""The methods that do not retrain, by name: listed here so that help and plans need no torch; a test compares."""
+"""The methods that forget in any one model, by name: listed here so that help and plans need no torch; a test compares.
+
+SISA is not among them: it needs a model that was trained in shards.
+"""
+SHARDED_STAGES = ("SISA", *(name for name in METHOD_STAGES if name not in ("BadTeacher", "EU-k")))
+"""Those for a model that was trained in shards."""
 
 METHOD_CLAIMS = (
     Claim(
@@ -258,6 +263,7 @@ METHODS_GRID = {
     "stages": ["before", "R0", "R1", *METHOD_STAGES],
     "measure": ["outputs", "membership"],
 }
+SHARDED_GRID = {"stages": ["before", "R0", "R1", *SHARDED_STAGES], "train": {"sisa": {}}}
 STUDIES: dict[str, Study] = {
     "quickstart": Study(
         "Do near-copies keep a forgotten image alive?", {"small": {"seeds": 1}}, TARGET_CLAIMS
@@ -283,6 +289,7 @@ STUDIES: dict[str, Study] = {
         {
             "small": {**PRESETS["small"], **METHODS_GRID},
             "paper": {**PRESETS["paper"], **METHODS_GRID, "data": {"per_class": 50, "never_seen": 600}},
+            "sharded": {**PRESETS["small"], **METHODS_GRID, **SHARDED_GRID},
         },
         METHOD_CLAIMS,
     ),
@@ -294,12 +301,14 @@ def configure(
     preset: str | None = None,
     file: Path | None = None,
     sets: list[str] | None = None,
+    base: Mapping[str, Any] | None = None,
     **flags: Any,
 ) -> StudyConfig:
-    """The configuration of a study: defaults, preset, the data set's own settings, YAML, --set, flags.
+    """The configuration of a study: defaults, the data set's and the network's own, preset, YAML, --set, flags.
 
-    flags: seed, seeds, data; None means not given. preset: by default the file's, else "small".
-    Raises InputError for anything unknown.
+    flags: seed, seeds, data; None means not given. preset: by default the file's, else "small". base: over the
+    preset. Networks other than the MLP bring their training and, unless `unlearn.preset` says published, the
+    tuned settings of the methods. Raises InputError for anything unknown.
     """
     written = config.read_yaml(file) if file else {}
     preset = preset or str(written.get("preset", "small"))
@@ -312,21 +321,28 @@ def configure(
         asked["data"] = {"source": flags["data"]}
     layers = [
         STUDIES[study].presets[preset],
+        base or {},
         written,
         config.read_set(sets or []),
         asked,
         {"study": study, "preset": preset},
     ]
-    source = config.build(layers).data.source
-    return config.build([{"data": assets.settings(source)}, *layers])
+    first = config.build(layers)
+    own = [{"data": assets.settings(first.data.source)}, presets.training(first.model.kind)]
+    if config.build([*own, *layers]).unlearn.preset == "tuned":
+        own.append(presets.tuned(first.model.kind))
+    return config.build([*own, *layers])
 
 
-def open_laboratory(settings: StudyConfig, out: Path, *, fresh: bool = False) -> experiment.Laboratory:
+def open_laboratory(
+    settings: StudyConfig, out: Path, *, fresh: bool = False, recall: bool = True
+) -> experiment.Laboratory:
     """The place where this study's runs take place. Everything that can be checked cheaply is checked first.
 
     fresh: what vestige wrote there before is removed, but only once the new data have been read and drawn.
+    recall: whether reconstruction will be asked for, where the study measures recall.
     """
-    experiment.plan(settings)
+    experiment.plan(settings, recall=recall)
     source = assets.locate(settings.data.source).digest()
     if fresh:
         experiment.rehearse(settings)
@@ -519,7 +535,9 @@ def failures(laboratory: experiment.Laboratory) -> list[tuple[str, str]]:
 
 def command(settings: StudyConfig) -> str:
     """The command that makes this result again."""
-    default = configure(settings.study, settings.preset, data=settings.data.source)
+    chosen = [f"model.kind={settings.model.kind}", f"unlearn.preset={settings.unlearn.preset}"]
+    default = configure(settings.study, settings.preset, data=settings.data.source, sets=chosen)
+    plain = configure(settings.study, settings.preset, data=settings.data.source, sets=chosen[:1])
     source = shlex.quote(settings.data.source)
     if settings.study == "quickstart":
         parts = ["vestige quickstart"]
@@ -531,6 +549,10 @@ def command(settings: StudyConfig) -> str:
         parts.append(f"--seeds {settings.seeds}")
     if settings.seed != default.seed:
         parts.append(f"--seed {settings.seed}")
+    if settings.model.kind != "mlp":
+        parts.append(f"--set {chosen[0]}")
+    if settings.unlearn.preset != plain.unlearn.preset:
+        parts.append(f"--set {chosen[1]}")
     ours, theirs = settings.model_dump(mode="json"), default.model_dump(mode="json")
     parts += [f"--set {shlex.quote(change)}" for change in _changes(ours, theirs, skip=("seed", "seeds"))]
     return " ".join(parts)
@@ -544,8 +566,8 @@ def _changes(
         if key == "variants":  # replaced as a whole, see `config.build`
             found += [f"variants={json.dumps(value, ensure_ascii=False)}"] if value != theirs[key] else []
         elif isinstance(value, Mapping):
-            found += _changes(value, theirs[key], f"{prefix}{key}.")
-        elif value != theirs[key] and key not in skip:
+            found += _changes(value, theirs.get(key) or {}, f"{prefix}{key}.")
+        elif (key not in theirs or value != theirs[key]) and key not in skip:
             text = "[" + ",".join(map(str, value)) + "]" if isinstance(value, list) else value
             found.append(f"{prefix}{key}={text}")
     return found

@@ -132,6 +132,16 @@ def _table(caption: str) -> Table:
     return Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold", caption=caption, caption_justify="left")
 
 
+def show_tuned(found: dict[str, dict[str, Any]]) -> None:
+    """What tuning found: a line per method, and its settings."""
+    print("gap: mean |Δ| to R0; time: as a share of retraining's\n")
+    width = max(map(len, found))
+    print(f"{'method':<{width}}    gap  nothing   time  settings")
+    for method, entry in found.items():
+        settings = ", ".join(f"{key} {value:g}" for key, value in entry["settings"].items())
+        print(f"{method:<{width}}  {entry['gap']:.3f}    {entry['before']:.3f}  {entry['time']:>5.2f}  {settings}")
+
+
 def with_interval(row: dict[str, Any], sign: str = "") -> str:
     """A row's mean with its interval, as 0.81 [0.76, 0.85]; sign "+" shows the sign of the mean."""
     mean, low, high = (None if row[key] is None else round(row[key], 2) + 0.0 for key in ("mean", "low", "high"))

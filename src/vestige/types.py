@@ -74,6 +74,15 @@ class Samples:
         family = tuple(self.family[row] for row in rows) if self.family else ()
         return Samples(ids, self.x[rows], self.y[rows], self.classes, family)
 
+    def at(self, rows: Any) -> Samples:
+        """The records at these positions, a slice or a tensor of int64: a batch."""
+        if isinstance(rows, slice) and rows == slice(None):
+            return self
+        places = range(len(self))[rows] if isinstance(rows, slice) else rows.tolist()
+        ids = tuple(self.ids[place] for place in places)
+        family = tuple(self.family[place] for place in places) if self.family else ()
+        return Samples(ids, self.x[rows], self.y[rows], self.classes, family)
+
     def without(self, ids: Iterable[str]) -> Samples:
         """The records that are left when those with these ids are taken out, in the same order."""
         gone = set(ids)

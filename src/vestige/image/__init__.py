@@ -2,7 +2,10 @@
 
 from vestige.image.data import jitter, load, unit
 from vestige.image.model import build, embed, logits, losses, restore
-from vestige.image.recover import recover
+from vestige.image.recover import check_recover, recover
 from vestige.image.transform import make_similar
 
-__all__ = ["build", "embed", "jitter", "load", "logits", "losses", "make_similar", "recover", "restore", "unit"]
+__all__ = [
+    "build", "check_recover", "embed", "jitter", "load", "logits", "losses", "make_similar", "recover", "restore",
+    "unit",
+]  # fmt: skip

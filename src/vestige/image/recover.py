@@ -9,13 +9,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vestige.config import RecoverConfig
+from vestige.config import MLPConfig, ModelConfig, RecoverConfig
 from vestige.image.model import MLP
 from vestige.image.objective import OBJECTIVES, Weights
 from vestige.image.ssim import ssim
 from vestige.types import InputError, Samples, Scores
 
 OnStep = Callable[[int, float], None]
+
+
+NOT_HOMOGENEOUS = (
+    "reconstruction applies to the homogeneous MLP only, {found}: it explains the weights as Σ λ∇m, which holds "
+    "where scaling all weights scales the output; the methods, and all measures but recall, apply to "
+    "every network: take --set 'measure=[outputs]', or the study image-methods"
+)
+
+
+def check_recover(config: ModelConfig, sharded: bool) -> None:
+    """Raise InputError where reconstruction does not apply: to all but one homogeneous MLP.
+
+    sharded: whether it is trained in shards (train.sisa).
+    """
+    if not isinstance(config, MLPConfig):
+        raise InputError(NOT_HOMOGENEOUS.format(found=f"and model.kind is {config.kind}"))
+    if sharded:
+        raise InputError(NOT_HOMOGENEOUS.format(found="and train.sisa makes an ensemble of several"))
 
 
 def recover(
@@ -35,7 +53,7 @@ def recover(
     Raises InputError for a model that is not the homogeneous MLP: the method does not apply there.
     """
     if not isinstance(model, MLP):
-        raise InputError(f"reconstruction applies to the homogeneous MLP only, got {type(model).__name__}")
+        raise InputError(NOT_HOMOGENEOUS.format(found=f"got {type(model).__name__}"))
     candidates, unexplained = reconstruct(
         model, config=config, per_class=per_class, generator=generator, on_step=on_step
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vestige.config import StudyConfig
+from vestige.config import CNNConfig, MLPConfig, ModelConfig, StudyConfig, TrainConfig
 from vestige.report.record import Recalls
 from vestige.stages import parse
 
@@ -159,7 +159,6 @@ def deck(verdicts: Sequence[Mapping[str, Any]], config: StudyConfig, seeds: int)
 def limits(recalls: Recalls, config: StudyConfig, classes: int) -> tuple[str, ...]:
     """What the report does not show, as plain sentences."""
     size = config.data.per_class * classes
-    widths = " and ".join(map(str, config.model.hidden))
     over = (
         f"One seed: the intervals are over {plural(config.data.targets, 'target')} only, and say nothing "
         "about another draw of targets or another training run."
@@ -197,8 +196,8 @@ def limits(recalls: Recalls, config: StudyConfig, classes: int) -> tuple[str, ..
             "forgetting better: a value that stands out is itself a difference that someone could use."
         )
     found += [
-        f"Only one kind of model was trained: ReLU layers of {widths} units, {config.train.steps} "
-        "full-batch steps. Other architectures, sizes and training may behave otherwise.",
+        f"Only one kind of model was trained: {network(config.model)}, {training(config.train)}. "
+        "Other architectures, sizes and training may behave otherwise.",
         f"The training set is small: {size} images, {config.data.per_class} a class. Larger sets may be harder "
         "to reconstruct from.",
         "The similar images are natural near-duplicates, found in the data."
@@ -208,6 +207,23 @@ def limits(recalls: Recalls, config: StudyConfig, classes: int) -> tuple[str, ..
         f"Test accuracy is over {config.data.test} images a seed; read its differences beside its interval.",
     ]
     return tuple(found)
+
+
+def network(model: ModelConfig) -> str:
+    """A kind of network and its size, in words."""
+    if isinstance(model, MLPConfig):
+        return f"ReLU layers of {_and(model.hidden)} units"
+    if isinstance(model, CNNConfig):
+        return f"a CNN with convolutions of {_and(model.channels)} channels"
+    return f"ResNet-18 of width {model.width}"
+
+
+def training(train: TrainConfig) -> str:
+    """How long a model was trained, and on what at once, in words."""
+    words = f"{train.steps} " + (f"passes in batches of {train.batch}" if train.batch else "full-batch steps")
+    if train.sisa:
+        words += f", in {plural(train.sisa.shards, 'shard')} of {plural(train.sisa.slices, 'slice')}"
+    return words
 
 
 def said(verdicts: Sequence[Mapping[str, Any]]) -> str:
@@ -227,6 +243,11 @@ def _how_many(recalls: Recalls, images: str) -> str:
     """All of the images, or how many of them come back from R0."""
     count, total = recalls.back.get(("with", "R0"), (0, 0))
     return images if count == total else f"{count} of {images}"
+
+
+def _and(numbers: Sequence[int]) -> str:
+    *first, last = map(str, numbers)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _them(count: int) -> str:

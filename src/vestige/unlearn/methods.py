@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from vestige.config import Dampening, Recipe, Steps
 from vestige.modality import Modality
 from vestige.random import stream
-from vestige.train import OnStep, descend, train
+from vestige.sisa import forget_shards, learn
+from vestige.train import ALL, Batch, OnStep, Rows, batched, descend
 from vestige.types import InputError, Samples
 from vestige.unlearn.losses import divergence, wrong_labels
 
@@ -55,9 +56,13 @@ class Task:
     config: Recipe
     seed: int
 
-    def mean(self, model: nn.Module, samples: Samples) -> Tensor:
-        """The mean training loss of the samples, in nats."""
-        return self.modality.losses(model, samples).mean()
+    def mean(self, model: nn.Module, samples: Samples, rows: Rows = ALL) -> Tensor:
+        """The mean training loss of the samples at these positions, in nats."""
+        return self.modality.losses(model, samples.at(rows)).mean()
+
+    def distance(self, model: nn.Module, samples: Samples, teacher: Tensor, rows: Rows, temperature: float) -> Tensor:
+        """The mean divergence from a teacher's logits of all samples, at these positions, in nats."""
+        return divergence(teacher[rows], self.modality.logits(model, samples.at(rows)), temperature).mean()
 
     def logits(self, model: nn.Module, samples: Samples) -> Tensor:
         """The logits of a teacher: no gradient flows into it."""
@@ -66,11 +71,16 @@ class Task:
 
     def fresh(self) -> nn.Module:
         """The untrained network that the model before started from (its mean taken from what is retained)."""
-        return self.modality.build(self.config.model, self.retain, generator=stream(self.seed, "train"))
+        fresh = self.modality.build(self.config.model, self.retain, generator=stream(self.seed, "train"))
+        _check_alike(fresh, self.before, self.config)
+        return fresh
 
 
-Objective = Callable[[nn.Module, int], Tensor]
-"""objective(model, step) → what the step lowers."""
+Objective = Callable[[nn.Module, Batch], Tensor]
+"""objective(model, batch) → what the gradient step lowers."""
+
+Leader = Callable[[Recipe, int], str]
+"""leader(recipe, step) → the set that this pass shows once, "retain" or "forget"."""
 
 
 def minimise(
@@ -79,11 +89,12 @@ def minimise(
     *,
     mask: Callable[[Task], Mapping[str, Tensor]] | None = None,
     start: Callable[[Task], nn.Module] = lambda task: copy.deepcopy(task.before),
+    leader: Leader = lambda recipe, step: "retain",
 ) -> Method:
-    """The method that takes gradient steps on an objective, with the weight decay of training.
+    """The method that takes gradient steps on an objective, with the batches, momentum and decay of training.
 
     settings: where its steps and rate stand in the recipe. mask: the weights that may move.
-    start: the weights to start from, by default those of the model before.
+    start: the weights to start from, by default those of the model before. leader: what a pass goes over.
     """
 
     def method(
@@ -103,6 +114,13 @@ def minimise(
             steps=settings(config).steps,
             lr=settings(config).lr,
             weight_decay=config.train.weight_decay,
+            momentum=config.train.momentum,
+            batches=batched(
+                {"retain": len(retain), "forget": len(forget)},
+                config.train.batch,
+                stream(seed, "unlearn-order"),
+                lambda step: leader(config, step),
+            ),
             mask=mask(task) if mask else None,
             on_step=on_step,
         )
@@ -121,48 +139,59 @@ def retrain(
     on_step: OnStep | None = None,
 ) -> nn.Module:
     """Train anew on what is retained, from the same initial weights as the model before: the reference."""
-    fresh = modality.build(config.model, retain, generator=stream(seed, "train"))
-    return train(fresh, retain, modality=modality, config=config.train, on_step=on_step)
+    if config.train.sisa is None:
+        _check_alike(modality.build(config.model, retain, generator=stream(seed, "train")), model, config)
+    return learn(retain, modality=modality, config=config, seed=seed, on_step=on_step)
 
 
 def fine_tuned(task: Task) -> Objective:
     """The ordinary loss of the retained."""
-    return lambda now, _: task.mean(now, task.retain)
+    return lambda now, batch: task.mean(now, task.retain, batch.retain)
 
 
 def relabelled(task: Task) -> Objective:
     """Random wrong labels for what must be forgotten, the right ones for the rest (Golatkar et al. 2020)."""
     wrong = wrong_labels(task.forget, stream(task.seed, "unlearn"))
-    return lambda now, _: task.mean(now, wrong) + task.mean(now, task.retain)
+    return lambda now, batch: task.mean(now, wrong, batch.forget) + task.mean(now, task.retain, batch.retain)
 
 
 def ascended(task: Task) -> Objective:
     """Minus the ordinary loss of what must be forgotten."""
-    return lambda now, _: -task.mean(now, task.forget)
+    return lambda now, batch: -task.mean(now, task.forget, batch.forget)
 
 
 def torn(task: Task) -> Objective:
     """α CE(retain) − (1−α) CE(forget): NegGrad+ (Kurmanji et al. 2023)."""
     alpha = task.config.unlearn.neggrad.alpha
-    return lambda now, _: alpha * task.mean(now, task.retain) - (1 - alpha) * task.mean(now, task.forget)
+
+    def objective(now: nn.Module, batch: Batch) -> Tensor:
+        away = task.mean(now, task.forget, batch.forget)
+        return alpha * task.mean(now, task.retain, batch.retain) - (1 - alpha) * away
+
+    return objective
 
 
 def scrubbed(task: Task) -> Objective:
     """Away from the model before on the forgotten, first; near it on the retained: SCRUB (Kurmanji et al. 2023).
 
-    The first 2·max_steps steps alternate between max KL on forget and min α KL + γ CE on retain, the rest
+    The first 2·max_steps passes alternate between max KL on forget and min α KL + γ CE on retain, the rest
     are of the second kind.
     """
     settings = task.config.unlearn.scrub
     on_forget, on_retain = (task.logits(task.before, part) for part in (task.forget, task.retain))
 
-    def objective(now: nn.Module, step: int) -> Tensor:
-        if step < 2 * settings.max_steps and step % 2 == 0:
-            return -divergence(on_forget, task.modality.logits(now, task.forget), settings.temperature).mean()
-        near = divergence(on_retain, task.modality.logits(now, task.retain), settings.temperature).mean()
-        return settings.alpha * near + settings.gamma * task.mean(now, task.retain)
+    def objective(now: nn.Module, batch: Batch) -> Tensor:
+        if scrubs_away(task.config, batch.step):
+            return -task.distance(now, task.forget, on_forget, batch.forget, settings.temperature)
+        near = task.distance(now, task.retain, on_retain, batch.retain, settings.temperature)
+        return settings.alpha * near + settings.gamma * task.mean(now, task.retain, batch.retain)
 
     return objective
+
+
+def scrubs_away(recipe: Recipe, step: int) -> bool:
+    """Whether this pass of SCRUB is one that moves away on the forgotten."""
+    return step < 2 * recipe.unlearn.scrub.max_steps and step % 2 == 0
 
 
 def badly_taught(task: Task) -> Objective:
@@ -170,9 +199,9 @@ def badly_taught(task: Task) -> Objective:
     bad = task.logits(task.fresh(), task.forget)
     good = task.logits(task.before, task.retain)
 
-    def objective(now: nn.Module, _: int) -> Tensor:
-        on_forget = divergence(bad, task.modality.logits(now, task.forget)).mean()
-        return on_forget + divergence(good, task.modality.logits(now, task.retain)).mean()
+    def objective(now: nn.Module, batch: Batch) -> Tensor:
+        on_forget = task.distance(now, task.forget, bad, batch.forget, 1.0)
+        return on_forget + task.distance(now, task.retain, good, batch.retain, 1.0)
 
     return objective
 
@@ -181,9 +210,10 @@ def sparse(task: Task) -> Objective:
     """The ordinary loss of the retained and a falling L1 penalty: L1-sparse (Jia et al. 2023)."""
     settings = task.config.unlearn.sparse
 
-    def objective(now: nn.Module, step: int) -> Tensor:
+    def objective(now: nn.Module, batch: Batch) -> Tensor:
         size = torch.stack([weight.abs().sum() for weight in now.parameters()]).sum()
-        return task.mean(now, task.retain) + settings.weight * (1 - step / settings.steps) * size
+        left = 1 - batch.step / settings.steps
+        return task.mean(now, task.retain, batch.retain) + settings.weight * left * size
 
     return objective
 
@@ -276,9 +306,13 @@ METHODS: dict[str, Method] = {
     "retrain": retrain,
     "finetune": minimise(fine_tuned, lambda recipe: recipe.unlearn.finetune),
     "relabel": minimise(relabelled, lambda recipe: recipe.unlearn.relabel),
-    "GA": minimise(ascended, lambda recipe: recipe.unlearn.ascent),
+    "GA": minimise(ascended, lambda recipe: recipe.unlearn.ascent, leader=lambda recipe, step: "forget"),
     "NegGrad+": minimise(torn, lambda recipe: recipe.unlearn.neggrad),
-    "SCRUB": minimise(scrubbed, lambda recipe: recipe.unlearn.scrub),
+    "SCRUB": minimise(
+        scrubbed,
+        lambda recipe: recipe.unlearn.scrub,
+        leader=lambda recipe, step: "forget" if scrubs_away(recipe, step) else "retain",
+    ),
     "BadTeacher": minimise(badly_taught, lambda recipe: recipe.unlearn.bad_teacher),
     "SalUn": minimise(relabelled, lambda recipe: recipe.unlearn.salun, mask=salient),
     "L1-sparse": minimise(sparse, lambda recipe: recipe.unlearn.sparse),
@@ -292,17 +326,39 @@ METHODS: dict[str, Method] = {
         start=restarted,
     ),
     "SSD": dampened,
+    "SISA": forget_shards,
 }
 """Name, as in the papers, → method."""
 
 FROM_SCRATCH = frozenset({"retrain"})
 """Methods that do not look at the model before."""
 
+NEEDS_UNTRAINED = frozenset({"BadTeacher", "EU-k"})
+"""Methods that need the untrained network beside the model before: they take no ensemble of shards."""
+
 
 def _gradient(task: Task, model: nn.Module, samples: Samples) -> dict[str, Tensor]:
+    """The gradient of the mean loss, no more samples at once than a batch of training holds."""
     weights = dict(model.named_parameters())
-    parts = torch.autograd.grad(task.mean(model, samples), list(weights.values()))
-    return dict(zip(weights, parts, strict=True))
+    size = task.config.train.batch or len(samples)
+    total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    for start in range(0, len(samples), size):
+        part = samples.at(slice(start, start + size))
+        gradients = torch.autograd.grad(task.mean(model, part), list(weights.values()))
+        for name, gradient in zip(weights, gradients, strict=True):
+            total[name] += gradient * (len(part) / len(samples))
+    return total
+
+
+def _check_alike(fresh: nn.Module, model: nn.Module, config: Recipe) -> None:
+    """Raise InputError where the recipe builds another network than the one that must forget."""
+    ours, theirs = ({name: weight.shape for name, weight in net.named_parameters()} for net in (fresh, model))
+    if ours != theirs:
+        raise InputError(
+            f"this method needs the untrained network, and the recipe builds model.kind {config.model.kind!r}, "
+            f"whose weights are not those of the {type(model).__name__} that must forget; give the recipe of that "
+            "model, or a modality that builds it: modality.with_model(modality, build)"
+        )
 
 
 def _layers(model: nn.Module) -> list[list[str]]:

@@ -10,9 +10,9 @@ from torch import nn
 from vestige import similar
 from vestige.config import Recipe
 from vestige.modality import Modality
-from vestige.random import stream
+from vestige.sisa import learn
 from vestige.stages import Stage
-from vestige.train import OnStep, train
+from vestige.train import OnStep
 from vestige.types import Samples, Split
 from vestige.unlearn.enhance import widen
 from vestige.unlearn.methods import METHODS
@@ -45,8 +45,7 @@ def perform(
     among them unless the stage is `before`.
     """
     if before is None:
-        fresh = modality.build(recipe.model, everything, generator=stream(seed, "train"))
-        model = train(fresh, everything, modality=modality, config=recipe.train, on_step=on_step)
+        model = learn(everything, modality=modality, config=recipe, seed=seed, on_step=on_step)
         return Made(model, (), {}, everything.ids)
     there = set(everything.ids)
     scope = split.target + (split.all_similar() if stage.scope == "similar" else ())

@@ -1,0 +1,84 @@
+"""Settings per kind of network: how it is trained, and the methods' settings that `vestige tune` found for it.
+
+They stand in presets.yaml: kind → train (the recipe) and methods → settings with what found them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vestige.types import InputError
+
+FILE = Path(__file__).with_name("presets.yaml")
+SETTINGS = {
+    "finetune": "finetune",
+    "relabel": "relabel",
+    "GA": "ascent",
+    "NegGrad+": "neggrad",
+    "SCRUB": "scrub",
+    "BadTeacher": "bad_teacher",
+    "SalUn": "salun",
+    "L1-sparse": "sparse",
+    "CF-k": "cf_k",
+    "EU-k": "eu_k",
+    "SSD": "ssd",
+}
+"""Method → where its settings stand under `unlearn`. Methods without settings are left out."""
+
+
+def training(kind: str) -> dict[str, Any]:
+    """The configuration layer that a kind of network brings: its training, and that its methods are tuned.
+
+    Empty for the MLP, whose recipe and published settings are the default.
+    """
+    entry = read(FILE).get(kind, {})
+    if "train" not in entry:
+        return {}
+    return {"train": entry["train"], "unlearn": {"preset": "tuned" if "methods" in entry else "published"}}
+
+
+def tuned(kind: str) -> dict[str, Any]:
+    """The configuration layer with the tuned settings of every method that was tuned for this kind.
+
+    Raises InputError where there are none.
+    """
+    methods = read(FILE).get(kind, {}).get("methods")
+    if not methods:
+        raise InputError(f"no settings were tuned for model.kind {kind}; set unlearn.preset=published, or tune them")
+    return {"unlearn": {SETTINGS[name]: entry["settings"] for name, entry in methods.items()}}
+
+
+@cache
+def read(path: Path) -> Mapping[str, Any]:
+    """The presets in a file; none where there is no file. Raises InputError if it holds anything else."""
+    if not path.is_file():
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"cannot read the presets {path}: {error}") from None
+    if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
+        raise InputError(f"{path} must map kinds of networks to presets, as {FILE} does")
+    return content
+
+
+def add(path: Path, kind: str, method: str, entry: Mapping[str, Any]) -> None:
+    """Put what was found for one method into a file of presets, over what stands there for it."""
+    from vestige.store import write_text
+
+    read.cache_clear()
+    content = {name: dict(part) for name, part in read(path).items()}
+    content.setdefault(kind, {})
+    content[kind]["methods"] = {**content[kind].get("methods", {}), method: dict(entry)}
+    head = "".join(line for line in _lines(path) if line.startswith("#"))
+    write_text(path, head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110))
+    read.cache_clear()
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
