@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from vestige import report, store
+from vestige import report, store, studies
 from vestige.config import StudyConfig
 from vestige.report import dose, figures, leads, sections, svg, words
 from vestige.report.record import Figure, Point, Recalls, Sheet
@@ -254,6 +254,8 @@ def test_every_stage_name_is_described() -> None:
     assert words.describe("RF-1+3") == "retrained without the targets and the 3 images most similar to each"
     assert words.describe("relabel-1+3").startswith("relabel: the targets and the 3 images")
     assert "SSIM of at least 0.6" in words.describe("RF-tau0.6")
+    for name in (*studies.METHOD_STAGES, "SISA"):
+        assert not words.describe(name).startswith("the targets forgotten by")
 
 
 def test_figures_stand_alone(folder: Path, tmp_path: Path) -> None:

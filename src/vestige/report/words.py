@@ -27,6 +27,7 @@ def describe(name: str) -> str:
         "CF-k": "as finetune, in the last layers only",
         "EU-k": "the last layers retrained without the targets",
         "SSD": "weights that matter to the targets dampened",
+        "SISA": "the shards with targets retrained without them",
     }
     if name in fixed:
         return fixed[name]
