@@ -1,6 +1,6 @@
 """Run what docs/results/ reports, and write it there: tables, result.json, the paper-size report.
 
-    python benchmarks/results.py [NAME …]    names: those of STUDIES below, and reconstruction; default all
+    python benchmarks/results.py [NAME …]    names: those of STUDIES and BENCHMARKS below; default all
 
 Each study runs in a fresh folder under runs/results/, through the command line, as a user would run it.
 Wall time and the memory of the whole process tree are measured from outside.
@@ -24,20 +24,23 @@ STUDIES = {
     "quickstart": "quickstart",
     "small-mnist": "study image-target --preset small --data mnist --seeds 5",
     "small-fmnist": "study image-target --preset small --data fmnist --seeds 5",
-    "similar-mnist": "study image-similar --preset small --data mnist --seeds 5",
-    "similar-fmnist": "study image-similar --preset small --data fmnist --seeds 5",
-    "enhanced-mnist": "study image-enhanced --preset small --data mnist --seeds 5",
-    "enhanced-fmnist": "study image-enhanced --preset small --data fmnist --seeds 5",
+    "similar-mnist": "study image-similar --preset small --data mnist --seed 10 --seeds 5",
+    "similar-fmnist": "study image-similar --preset small --data fmnist --seed 10 --seeds 5",
+    "enhanced-mnist": "study image-enhanced --preset small --data mnist --seed 10 --seeds 5",
+    "enhanced-fmnist": "study image-enhanced --preset small --data fmnist --seed 10 --seeds 5",
     "dose-mnist": "study image-dose --preset small --data mnist",
     "paper-mnist": "study image-target --preset paper --data mnist",
     "methods-mnist": "study image-methods --preset small --data mnist --seeds 5",
 }
+BENCHMARKS = ("reconstruction", "recovery")
 COLUMNS = (
     ("target", "ncc", "NCC target"), ("target", "residual", "residual"), ("similar", "ncc", "NCC similar"),
     ("near", "ncc", "NCC near"),
     ("other", "ncc", "NCC other"), ("never_seen_same_class", "ncc", "NCC null"), ("held_out", "ncc", "NCC held-out"),
     ("target", "ssim", "SSIM target"), ("member", "auc", "AUC members"),
     ("member", "tpr_at_1pct_fpr", "TPR at 1 % FPR"),
+    ("target", "outside", "target outside the span"), ("never_seen_same_class", "outside", "null outside"),
+    ("target", "span_auc", "span AUC target"), ("member", "span_auc", "span AUC members"),
     ("model", "forget_accuracy", "accuracy on targets"), 
     ("model", "near_accuracy", "accuracy on near"), ("model", "test_accuracy", "test accuracy"),
     ("model", "constructed_copies", "copies among the k"),
@@ -59,10 +62,9 @@ OUTPUT_COLUMNS = (
 
 def main() -> None:
     DOCS.mkdir(parents=True, exist_ok=True)
-    chosen = sys.argv[1:] or [*STUDIES, "reconstruction"]
-    for name in chosen:
-        if name == "reconstruction":
-            script = [sys.executable, "benchmarks/reconstruction.py", "--markdown", str(DOCS / "reconstruction.md")]
+    for name in sys.argv[1:] or [*STUDIES, *BENCHMARKS]:
+        if name in BENCHMARKS:
+            script = [sys.executable, f"benchmarks/{name}.py", "--markdown", str(DOCS / f"{name}.md")]
             subprocess.run(script, check=True, cwd=ROOT)
         else:
             study(name, STUDIES[name])

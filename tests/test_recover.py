@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -11,18 +12,25 @@ from vestige.types import InputError, Samples
 from vestige.verify import auc
 
 
-@pytest.fixture(scope="module")
-def trained():
-    """A network trained on 12 toy images until it explains itself well."""
-    x, y = shapes(per_class=4)
-    samples = Samples(tuple(map(str, range(12))), torch.from_numpy(x).float() / 255, torch.from_numpy(y), 3)
+def train_on(x, y):
+    """A network trained on these toy images until it explains itself well."""
+    samples = Samples(tuple(map(str, range(len(x)))), x, torch.from_numpy(y), 3)
     config = MLPConfig(hidden=(64, 64))
     model = image.build(config, samples, generator=stream(0, "train"))
     return train(model, samples, modality=image, config=TrainConfig(steps=1500)), samples
 
 
+@pytest.fixture(scope="module")
+def trained():
+    """On 12 images without black."""
+    x, y = shapes(per_class=4)
+    return train_on(torch.from_numpy(x).float() / 255, y)
+
+
 def recover(trained, **settings):
+    """By stationarity alone unless rounds are asked for."""
     model, samples = trained
+    settings = {"rounds": 0, **settings}
     return image.recover(model, samples, config=RecoverConfig(**settings), per_class=4, generator=stream(0, "recover"))
 
 
@@ -50,7 +58,7 @@ def test_the_engines_take_the_same_steps(trained):
 def test_published_variants_lower_the_objective(trained, settings):
     model, _ = trained
     seen = []
-    config = RecoverConfig(steps=150, **settings)
+    config = RecoverConfig(steps=150, rounds=0, **settings)
     reconstruct(model, config=config, per_class=4, generator=stream(0, "recover"), on_step=lambda _, v: seen.append(v))
     assert len(seen) == 150
     assert seen[-1] < seen[0]
@@ -65,6 +73,24 @@ def test_same_seed_same_scores_and_the_samples_are_never_looked_at(trained):
     assert (first.value >= 0).all()
     assert (first.value <= 1).all()
     assert first.evidence["image"].shape == (12, 1, 12, 12)
+
+
+def test_images_with_black_come_out_exactly():
+    """What is found is a training image to the pixel, and the number of candidates stays what it was."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.rand(12, 1, 12, 12, generator=draw) * (torch.rand(12, 1, 12, 12, generator=draw) < 0.25)
+    model, samples = train_on(x, np.arange(12) % 3)
+    made = reconstruct(model, config=RecoverConfig(rounds=3), per_class=4, generator=stream(0, "recover"))
+    assert made.candidates.shape == samples.x.shape
+    assert made.found >= 6
+    ncc, _ = match(samples.x - model.mean, made.candidates[: made.found])
+    assert float(ncc.min()) > 0.99
+    again = reconstruct(model, config=RecoverConfig(rounds=3), per_class=4, generator=stream(0, "recover"))
+    assert torch.equal(made.candidates, again.candidates)
+
+
+def test_images_without_black_are_not_claimed(trained):
+    assert recover(trained, rounds=2, round_steps=100).facts["found"] == 0
 
 
 def test_match_by_hand():

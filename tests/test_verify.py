@@ -69,8 +69,8 @@ def case():
     ncc |= {"n0": 0.1, "n1": 0.75, "m0": 0.2, "m1": 0.3}
     labels = {name: int(name[1]) for name in ncc}
     scores = Scores(
-        tuple(ncc), np.array(list(ncc.values())), {"ncc": np.array(list(ncc.values())), "ssim": np.zeros(len(ncc))},
-        {"unexplained": 0.1},
+        tuple(ncc), np.array(list(ncc.values())), {"ncc": np.array(list(ncc.values())), "ssim": np.zeros(len(ncc)),
+        "outside": 1 - np.array(list(ncc.values()))}, {"unexplained": 0.1, "found": 2.0},
     )  # fmt: skip
     model = {
         "trained_on": ["s1", "o0", "o1"],
@@ -94,6 +94,13 @@ def test_groups_by_hand(case):
 def test_each_target_meets_the_null_of_its_own_class(case):
     """t0 (0.9) beats n0, m0; t1 (0.7) loses to n1 (0.75) and beats m1 (0.3): mean of 1 and ½."""
     assert case["target", "auc"].value == 0.75
+
+
+def test_the_span_ranks_by_what_lies_inside(case):
+    """outside = 1 − NCC here, so the same ranks as above."""
+    assert case["target", "span_auc"].value == 0.75
+    assert case["target", "outside"].value == pytest.approx(0.2)
+    assert case["model", "found"].value == 2
 
 
 def test_similar_meet_never_used_copies_of_the_same_target(case):

@@ -216,7 +216,10 @@ class RecoverConfig(Settings):
     direction: Literal["soft", "runner_up"] = Field("soft", description="the margin whose gradient explains θ")
     optimiser: Literal["adam", "sgd"] = "adam"
     dtype: Literal["float32", "float64"] = "float32"
-    steps: int = Field(1500, ge=1)
+    steps: int = Field(1500, ge=1, description="iterations where the training images cannot be singled out")
+    rounds: int = Field(4, ge=0, description="rounds of explaining, then taking images out of the row space")
+    round_steps: int = Field(500, ge=1, description="iterations in each of these rounds")
+    products: Literal["exact", "fast"] = Field("fast", description="fast: bfloat16 inside, where the CPU has it")
     lr_x: float = Field(0.02, gt=0)
     lr_u: float = Field(0.05, gt=0, description="step size of the multipliers before softplus")
     alpha: float = Field(20.0, gt=0, description="sharpness of the sigmoid that stands for ReLU's derivative")

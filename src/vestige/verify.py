@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vestige.modality import Modality
 
 BOUNDS = {"ncc": (-1.0, 1.0), "ssim": (-1.0, 1.0), "auc": (0.0, 1.0), "tpr_at_1pct_fpr": (0.0, 1.0)}
+BOUNDS |= {"outside": (0.0, 1.0), "span_auc": (0.0, 1.0), "span_tpr_at_1pct_fpr": (0.0, 1.0)}
 BOUNDS |= {f"{part}_accuracy": (0.0, 1.0) for part in ("train", "forget", "near", "test")} | {
     "constructed_copies": (0.0, 1.0)
 }
@@ -37,6 +38,10 @@ METRICS: dict[str, dict[str, str]] = {
     "ssim": {"unit": "−1…1", "better": "reference", "what": "SSIM of a sample and that reconstruction"},
     "auc": {"unit": "0…1", "better": "0.5", "what": "chance that a member's NCC exceeds that of its null"},
     "tpr_at_1pct_fpr": {"unit": "0…1", "better": "0.01", "what": "members above the null's 1 % threshold"},
+    "outside": {"unit": "0…1", "better": "reference", "what": "share of a sample outside the first layer's rows"},
+    "span_auc": {"unit": "0…1", "better": "0.5", "what": "chance that a member lies nearer to that span than its null"},
+    "span_tpr_at_1pct_fpr": {"unit": "0…1", "better": "0.01", "what": "members nearer than the null's 1 % threshold"},
+    "found": {"unit": "images", "better": "reference", "what": "images that came out of the weights exactly"},
     "residual": {"unit": "1 = before, 0 = R1", "better": "0", "what": "NCC of the targets between R1 and before"},
     "train_accuracy": {"unit": "0…1", "better": "reference", "what": "accuracy on what the model trained on"},
     "forget_accuracy": {"unit": "0…1", "better": "reference", "what": "accuracy on the targets"},
@@ -194,39 +199,39 @@ def measure(
     model: `trained_on` (ids), `removed`, `widened` (target → ids) and `accuracy`.
     """
     found = []
-    for group, ids in {**groups(split, training), "member": model["trained_on"]}.items():
-        for metric in ("ncc", "ssim"):
-            found.append(Measure(group, metric, *mean_interval(scores.of(ids, metric), BOUNDS[metric]), len(ids)))
+
+    def means(group: str, ids: Sequence[str]) -> list[Measure]:
+        return [
+            Measure(group, metric, *mean_interval(scores.of(ids, metric), BOUNDS[metric]), len(ids))
+            for metric in ("ncc", "ssim", "outside")
+        ]
 
     def ncc(ids: Iterable[str]) -> np.ndarray:
         return scores.of(ids, "ncc")
 
+    def inside(ids: Iterable[str]) -> np.ndarray:
+        return -scores.of(ids, "outside")
+
     def null(target: str) -> list[str]:
         return [name for name in split.never_seen if labels[name] == labels[target]]
 
-    members, never = ncc(model["trained_on"]), ncc(split.never_seen)
-    n = len(members)
-    found.append(Measure("member", "auc", *auc_interval(members, never), n))
-    hits = round(tpr_at_fpr(members, never) * n)
-    found.append(Measure("member", "tpr_at_1pct_fpr", *share_interval(hits, n), n))
-    ranks = [auc(ncc([target]), ncc(null(target))) for target in split.target]
-    found.append(Measure("target", "auc", *mean_interval(ranks, BOUNDS["auc"]), len(ranks)))
-    same_class = [name for target in split.target for name in null(target)]
-    found += [
-        Measure(
-            "never_seen_same_class",
-            metric,
-            *mean_interval(scores.of(same_class, metric), BOUNDS[metric]),
-            len(same_class),
-        )
-        for metric in ("ncc", "ssim")
-    ]
+    for group, ids in {**groups(split, training), "member": model["trained_on"]}.items():
+        found += means(group, ids)
+    n = len(model["trained_on"])
+    for prefix, score in (("", ncc), ("span_", inside)):
+        members, never = score(model["trained_on"]), score(split.never_seen)
+        found.append(Measure("member", f"{prefix}auc", *auc_interval(members, never), n))
+        hits = round(tpr_at_fpr(members, never) * n)
+        found.append(Measure("member", f"{prefix}tpr_at_1pct_fpr", *share_interval(hits, n), n))
+        ranks = [auc(score([target]), score(null(target))) for target in split.target]
+        found.append(Measure("target", f"{prefix}auc", *mean_interval(ranks, BOUNDS["auc"]), len(ranks)))
+    found += means("never_seen_same_class", [name for target in split.target for name in null(target)])
     if training == "with" and split.all_similar() and split.all_held_out():
         ranks = [auc(ncc(split.similar[name]), ncc(split.held_out[name])) for name in split.target]
         found.append(Measure("similar", "auc", *mean_interval(ranks, BOUNDS["auc"]), len(split.all_similar())))
 
     found += of_accuracy(model)
-    found.append(Measure("model", "unexplained", scores.facts["unexplained"], None, None, 1))
+    found += [Measure("model", fact, scores.facts[fact], None, None, 1) for fact in ("unexplained", "found")]
     return found + of_removal(model, split)
 
 

@@ -1,0 +1,117 @@
+"""The row space of the first layer: what it says about an image, and how to take images out of it.
+
+Gradient descent only ever adds multiples of training images to the first layer's weights. Beside a small
+start, [W₁, b₁] = Δᵀ[X, 1]: its rows are mixtures of the training images, mean removed. An image that was
+trained on lies in their span, one that was not does not; and where there are fewer training images than
+pixels that vary, images with exact black or white are the sparse points of the span and can be taken out
+of it one by one, to the pixel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vestige.image.model import MLP
+
+RIDGE = 3e-9
+"""What a squared singular value, relative to the largest, must exceed to count: below it lies the start's noise."""
+
+THICKEST = 0.5
+"""The span may take this share of the pixels that vary; beyond it, black pixels no longer single an image out."""
+
+FLAT = 0.005
+"""A pixel this near to 0 or 1 counts as exactly black or white."""
+
+SURPLUS = 0.45
+"""Exactly black or white pixels beyond those that any point of the span can reach, as a share of what is left.
+
+Chosen on seeds 100 and 101: false candidates of 100 and 200 images mostly stay below it (docs/log.md).
+"""
+
+SHARPNESS = ((0.02, 0.01, -1.0), (0.01, 0.005, -1.0), (0.02, 0.01, -2.0))
+"""(first ε, last ε, q) of the penalty Σ (d²/ε² + 1)^(q/2), d the distance to black or white; tried in turn."""
+
+
+@dataclass(frozen=True)
+class RowSpace:
+    """Right singular vectors of [W₁, b₁], strongest first. V: (r, D + 1). S: (r,). mean: (D,)."""
+
+    V: Tensor
+    S: Tensor
+    mean: Tensor
+
+    @classmethod
+    def of(cls, model: MLP) -> RowSpace:
+        first = model.linear()[0]
+        rows = torch.cat([first.weight, first.bias[:, None]], 1).detach().double()
+        _, S, V = torch.linalg.svd(rows, full_matrices=False)
+        return cls(V, S, model.mean.flatten().double())
+
+    def coordinates(self, x: Tensor, rank: int) -> Tensor:
+        """The coordinates (m, rank) of images x (m, D), mean removed, in the strongest directions."""
+        return self._lifted(x) @ self.V[:rank].T
+
+    def outside(self, x: Tensor) -> Tensor:
+        """The share of each image's square, in [0, 1], that the row space does not explain; (m,) float64.
+
+        x: (m, D), mean removed. A direction counts by s²/(s² + ρ): 0 for one of the start's noise.
+        """
+        z = self._lifted(x)
+        c = z @ self.V.T
+        rho = RIDGE * self.S[0] ** 2
+        left = (z**2).sum(1) - (c**2 * (self.S**2 / (self.S**2 + rho))).sum(1)
+        return left.clamp_min(0) / (z**2).sum(1)
+
+    def _lifted(self, x: Tensor) -> Tensor:
+        """The bias is the weight of one more pixel that is always 1."""
+        return torch.cat([x.double(), x.new_ones(len(x), 1, dtype=torch.float64)], 1)
+
+
+def is_thin(space: RowSpace, rank: int) -> bool:
+    """Whether so few directions span so many varying pixels that snapping can single images out."""
+    return rank <= THICKEST * int(_varying(space).sum()) and rank <= len(space.S)
+
+
+def snap(
+    space: RowSpace, x: Tensor, rank: int, sharpness: tuple[float, float, float], *, steps: int = 25, batch: int = 32
+) -> tuple[Tensor, Tensor]:
+    """Move each candidate to the nearest point of the row space with many exactly black or white pixels.
+
+    Minimises Σ_p (d_p²/ε² + 1)^(q/2) over x = mean + c·V with c·v_bias = 1, by iteratively reweighted least
+    squares from the candidate's projection; ε shrinks. d is the distance to 0, or to 1 for pixels above 1.
+    x: (m, D), mean removed. Returns the points (m, D), mean removed, and their surplus (m,) of exactly black
+    or white pixels (see SURPLUS).
+    """
+    alive = _varying(space)
+    basis, bias, mean = space.V[:rank, :-1], space.V[:rank, -1], space.mean[alive]
+    narrow = basis[:, alive].contiguous()
+    first, last, q = sharpness
+    found = []
+    for part in torch.split(space.coordinates(x, rank), batch):
+        c = part / (part @ bias)[:, None].clamp_min(0.1)
+        for step in range(steps):
+            epsilon = first * (last / first) ** (step / max(1, steps - 1))
+            images = c @ narrow + mean
+            white = (images > 1).double()
+            weight = (((images - white) / epsilon) ** 2 + 1) ** (q / 2 - 1)
+            weight = torch.where(images < 0, 1.0, weight)
+            gram = (narrow * weight[:, None]) @ narrow.T
+            gram.diagonal(dim1=1, dim2=2).add_(1e-9)
+            sides = torch.stack([(weight * (white - mean)) @ narrow.T, bias.expand(len(c), -1)], 2)
+            a, b = torch.cholesky_solve(sides, torch.linalg.cholesky(gram)).unbind(2)
+            c = a + ((1 - a @ bias) / (b @ bias))[:, None] * b
+        found.append(c)
+    c = torch.cat(found)
+    images = c @ narrow + mean
+    flat = ((images.abs() < FLAT) | ((images - 1).abs() < FLAT)).sum(1)
+    # Any point of the span can be made flat in rank − 1 pixels.
+    surplus = (flat - (rank - 1)).double() / (int(alive.sum()) - rank)
+    return (c @ basis).to(x.dtype), surplus
+
+
+def _varying(space: RowSpace) -> Tensor:
+    """Pixels that are not the same in every training image, as far as the mean image tells."""
+    return (space.mean > 0) & (space.mean < 1)

@@ -1,0 +1,76 @@
+"""The row space of the first layer: membership and snapping."""
+
+import pytest
+import torch
+
+from vestige.image.networks import MLP
+from vestige.image.span import SHARPNESS, SURPLUS, RowSpace, is_thin, snap
+
+
+def planted(n=15, side=12, width=40, noise=1e-6):
+    """A first layer that mixes n sparse images, as gradient descent makes it; returns the model and the images."""
+    draw = torch.Generator().manual_seed(0)
+    images = torch.rand(n, side * side, generator=draw) * (torch.rand(n, side * side, generator=draw) < 0.25)
+    mean = images.mean(0)
+    model = MLP(mean.reshape(1, side, side), (width, width), 3)
+    mixing = torch.randn(width, n, generator=draw)
+    first = model.linear()[0]
+    with torch.no_grad():
+        first.weight.copy_(mixing @ (images - mean) + noise * torch.randn(first.weight.shape, generator=draw))
+        first.bias.copy_(mixing.sum(1))
+    return model, images
+
+
+def test_members_lie_inside_and_strangers_outside():
+    model, images = planted()
+    strangers = torch.rand(50, images.shape[1], generator=torch.Generator().manual_seed(1))
+    space = RowSpace.of(model)
+    assert float(space.outside(images - space.mean.float()).max()) < 1e-3
+    assert float(space.outside(strangers - space.mean.float()).min()) > 0.1
+
+
+def test_outside_is_a_share_of_the_square():
+    """A direction that no row has is outside whole; the row itself not at all."""
+    model, _ = planted(noise=0.0)
+    space = RowSpace.of(model)
+    row = model.linear()[0].weight[:1].detach() / model.linear()[0].bias[0].detach()
+    assert float(space.outside(row)) == pytest.approx(0, abs=1e-4)
+    far = torch.randn(1, row.shape[1], generator=torch.Generator().manual_seed(2)) * 1e3
+    lifted = torch.cat([far.double(), torch.ones(1, 1, dtype=torch.float64)], 1)
+    first = model.linear()[0]
+    rows = torch.cat([first.weight, first.bias[:, None]], 1).detach().double()
+    solution = torch.linalg.lstsq(rows.T, lifted.T, driver="gelsd", rcond=1e-6).solution
+    expected = float(((lifted.T - rows.T @ solution) ** 2).sum() / (lifted**2).sum())
+    assert float(space.outside(far)) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("sharpness", SHARPNESS)
+def test_a_rough_guess_snaps_to_the_image_itself(sharpness):
+    model, images = planted()
+    space = RowSpace.of(model)
+    draw = torch.Generator().manual_seed(3)
+    guess = images - space.mean.float() + 0.1 * torch.randn(images.shape, generator=draw)
+    points, surplus = snap(space, guess, len(images), sharpness)
+    assert float((points + space.mean.float() - images).abs().max()) < 0.02
+    assert float(surplus.min()) > SURPLUS
+
+
+def test_a_point_of_another_space_is_not_taken_for_an_image():
+    """Sparse points of a random subspace have no more black pixels than its dimension allows."""
+    model, images = planted()
+    first = model.linear()[0]
+    with torch.no_grad():
+        first.weight.copy_(torch.randn(first.weight.shape, generator=torch.Generator().manual_seed(4)))
+        first.bias.fill_(1.0)
+    space = RowSpace.of(model)
+    _, surplus = snap(space, images - space.mean.float(), len(images), SHARPNESS[0])
+    assert float(surplus.max()) < SURPLUS
+
+
+def test_a_thick_span_is_left_alone():
+    model, images = planted()
+    space = RowSpace.of(model)
+    varying = int((images.mean(0) > 0).sum())
+    assert is_thin(space, 15)
+    assert not is_thin(space, varying // 2 + 1)
+    assert not is_thin(space, 41), "more directions than the layer has neurons"
