@@ -191,8 +191,19 @@ def test_its_table_has_a_line_per_variant_and_fits(finished, capsys, monkeypatch
     assert [line.split("  ")[0] for line in lines[1:6]] == list(VARIANTS)
 
 
-def test_its_page_opens(finished):
-    assert "image-dose" in report.write_report(finished[0] / "out").read_text(encoding="utf-8")
+def test_its_page_shows_every_variant_and_what_comes_back(finished):
+    page = report.write_report(finished[0] / "out").read_text(encoding="utf-8")
+    summary = report.summarise(finished[0] / "out")
+    assert summary.deck.startswith("2 images to forget, 1 seed.")
+    assert [row.stage for section in summary.sections if section.table for row in section.table.rows] == list(VARIANTS)
+    (sheet,) = next(figure.charts for figure in summary.figures if figure.name == "gallery")
+    assert sheet.columns == (("Original", ""), ("none", ""), ("exact", "×1"), ("mask 0.3", "×1"), ("mask 0.3", "×3"))
+    found = [one for _, _, cells in sheet.rows for _, one in cells[1:]]
+    assert len(found) == 8
+    assert all(one.ncc is not None and one.bar is not None for one in found)
+    assert "R0 with exact ×1" in page
+    assert "this run was not carried out" not in page
+    assert "stages:\n- before" in page, "the configuration is the study's own"
 
 
 def test_a_dose_too_large_for_the_class_is_refused_before_anything_is_kept(finished):

@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from vestige import report, store
+from vestige import report, store, studies
 from vestige.config import StudyConfig
-from vestige.report import figures, leads, sections, svg, words
+from vestige.report import dose, figures, leads, sections, svg, words
 from vestige.report.record import Figure, Point, Recalls, Sheet
 from vestige.types import InputError, Run
 
@@ -46,12 +46,13 @@ def make_folder(
     shape: tuple[int, int, int] = (3, 6, 5),
     target: str = EVIL,
     rows: list[dict[str, Any]] | None = None,
+    more: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Path:
     """A run folder with these stages finished, as `studies.conduct` leaves it: by default two seeds, one target.
 
     NCC of the target is RECALL of the stage, 0.7 of its copies, 0.75 of others, 0.3 … 0.5 of never-seen images; SSIM
-    lies 0.1 below. rows: the tidy table instead of the one that goes with these.
+    lies 0.1 below. rows: the tidy table instead of the one that goes with these. more: other parts of result.json.
     """
     config, rng = config_of(**settings), np.random.default_rng(0)
     seeds = range(config.seeds)
@@ -86,20 +87,22 @@ def make_folder(
             found.append(tidy(training, stage, "model", "test_accuracy", ACCURACY.get(stage, 8) / 10))
     provenance = {"version": "0.1.0", "commit": None, "command": f"vestige study {EVIL}", "fingerprint": "f",
                   "source_sha256": "feed", "seeds": {"data": [*seeds]}, "libraries": {"numpy": "2"}, "device": "cpu",
-                  "threads": 1, "data": {str(seed): f"data{seed}" for seed in seeds}, "models": models}  # fmt: skip
+                  "threads": 1, "data": {str(seed): f"data{seed}" for seed in seeds}, "variants": {},
+                  "models": models}  # fmt: skip
     verdicts = [judged("similar-samples-keep-it", True), judged("five-mend-it", None)]
     store.write_json(
         root / "result.json",
         {"rows": found if rows is None else rows, "comparable": len(done) == len(config.stages),
-         "verdicts": verdicts, "provenance": provenance},
+         "verdicts": verdicts, "gaps": [], "missing": [], "doses": {}, "equivalents": [], "provenance": provenance,
+         **(more or {})},
     )  # fmt: skip
     return root
 
 
 def tidy(training: str, stage: str, group: str, metric: str, mean: float, **more: Any) -> dict[str, Any]:
     """A row of result.json: two targets, two seeds, an interval from 0.1 below to 0.3 above."""
-    return {"training": training, "stage": stage, "group": group, "metric": metric, "mean": mean, "low": mean - 0.1,
-            "high": mean + 0.3, "n": 2, "seeds": 2, **more}  # fmt: skip
+    return {"variant": "", "training": training, "stage": stage, "group": group, "metric": metric, "mean": mean,
+            "low": mean - 0.1, "high": mean + 0.3, "n": 2, "seeds": 2, **more}  # fmt: skip
 
 
 def figure_of(summary: report.Summary, name: str) -> Figure:
@@ -197,7 +200,7 @@ def test_a_run_without_any_stage_still_gives_a_page(tmp_path: Path) -> None:
     for study in (*sections.SECTIONS, "another"):
         root = make_folder(tmp_path / study, (), study=study)
         page = report.write_report(root).read_text(encoding="utf-8")
-        assert "This run cannot say" in page or study in ("image-dose", "image-methods")
+        assert "This run cannot say" in page or study == "image-dose"
         for figure in report.summarise(root).figures:
             assert figure.charts or figure.why
         assert page.count("Not computed because") == sum(not one.charts for one in report.summarise(root).figures)
@@ -251,6 +254,8 @@ def test_every_stage_name_is_described() -> None:
     assert words.describe("RF-1+3") == "retrained without the targets and the 3 images most similar to each"
     assert words.describe("relabel-1+3").startswith("relabel: the targets and the 3 images")
     assert "SSIM of at least 0.6" in words.describe("RF-tau0.6")
+    for name in (*studies.METHOD_STAGES, "SISA"):
+        assert not words.describe(name).startswith("the targets forgotten by")
 
 
 def test_figures_stand_alone(folder: Path, tmp_path: Path) -> None:
@@ -264,10 +269,8 @@ def test_figures_stand_alone(folder: Path, tmp_path: Path) -> None:
 
 def test_each_study_has_its_own_question_and_sections(tmp_path: Path) -> None:
     titles = set()
-    for study, makers in sections.SECTIONS.items():
-        summary = report.summarise(make_folder(tmp_path / study, ("before", "R0"), study=study))
-        assert len(summary.sections) == len(makers)
-        titles.add(summary.title)
+    for study in sections.SECTIONS:
+        titles.add(report.summarise(make_folder(tmp_path / study, ("before", "R0"), study=study)).title)
     assert len(titles) == len(sections.SECTIONS)
     other = report.summarise(make_folder(tmp_path / "other", ("before", "R0"), study="another"))
     assert other.title == leads.question("another")
@@ -372,62 +375,142 @@ def test_similar_headline_turns_on_the_claims(tmp_path: Path) -> None:
         assert expected in report.summarise(root).headline
 
 
+def dose_of(copies: int, transform: str = "mask", exact: bool = False, **strength: float) -> dict[str, Any]:
+    made = f"{transform} of {strength}"
+    return {"transform": transform, "strength": strength, "copies": copies, "exact": exact, "made": made}
+
+
+DOSES = {
+    "none": dose_of(0, block=2, fraction=0.3),
+    "exact <b> ×1": dose_of(1, exact=True, block=2, fraction=0.0),
+    "mask 0.3 ×5": dose_of(5, block=2, fraction=0.3),
+    "mask 0.3 ×1": dose_of(1, block=2, fraction=0.3),
+    "mask 0.1 ×5": dose_of(5, block=2, fraction=0.1),
+    "blur 2 ×5": dose_of(5, "blur", blur=2.0),
+}
+LEFT = {"none": 0.3, "exact <b> ×1": 0.8, "mask 0.3 ×5": 0.9, "mask 0.3 ×1": 0.4, "mask 0.1 ×5": 1.0, "blur 2 ×5": 0.6}
+
+
+def test_dose_families_differ_in_one_thing_alone() -> None:
+    assert dose.by_number(DOSES) == {
+        "exact": [(0.0, "none"), (1.0, "exact <b> ×1")],
+        "mask 0.3": [(0.0, "none"), (1.0, "mask 0.3 ×1"), (5.0, "mask 0.3 ×5")],
+    }
+    assert dose.by_strength(DOSES) == {("mask", "fraction"): {"×5": [(0.1, "mask 0.1 ×5"), (0.3, "mask 0.3 ×5")]}}
+    both = {"a": dose_of(5, block=2, fraction=0.1), "b": dose_of(5, block=2, fraction=0.3),
+            "c": dose_of(5, block=4, fraction=0.3)}  # fmt: skip
+    assert dose.kind(both, "c") == "mask 4 0.3"
+    assert dose.by_strength(both) == {("mask", "fraction"): {"block 2 ×5": [(0.1, "a"), (0.3, "b")]}}
+    assert dose.by_number(both) == {}
+
+
 def test_dose_study_goes_over_number_and_strength(tmp_path: Path) -> None:
     rows = []
-    for variant, left in (("mask 0.3 × 5", 0.9), ("mask 0.3 × 1", 0.4), ("mask 0.1 × 5", 1.0), ("exact <b> × 1", 0.8)):
-        for stage, ncc in (("before", 0.9), ("R0", left - 0.1), ("R1", 0.3)):
+    for variant, left in LEFT.items():
+        for stage, ncc in (("before", 0.9), ("R0", left), ("R1", 0.3)):
             rows.append(tidy("with", stage, "target", "ncc", ncc, variant=variant))
             rows.append(tidy("with", stage, "never_seen_same_class", "ncc", 0.4, variant=variant))
-        rows.append(tidy("with", "R0", "target", "residual", left, variant=variant))
-    root = make_folder(tmp_path / "run", (), study="image-dose", rows=rows)
+        if variant != "none":
+            rows.append(tidy("with", "R0", "target", "residual", left, variant=variant))
+    equivalent = {"sentence": "one exact copy weighs as much as 2.0 <i> copies"}
+    settings = {"study": "image-dose", "training": ["with"], "stages": ["before", "R0", "R1"]}
+    settings["variants"] = {
+        name: {"data": {"similar": one["copies"], "transform": one["transform"], **one["strength"]}}
+        for name, one in DOSES.items()
+    }
+    root = make_folder(tmp_path / "run", (), rows=rows, more={"doses": DOSES, "equivalents": [equivalent]}, **settings)
     summary = report.summarise(root)
-    by_number = numbers_of(figure_of(summary, "residual-number"))
-    assert [(row["at"], row["kind"], row["mean"]) for row in by_number] == [
-        ("1", "mask 0.3", 0.4),
+    by_number = numbers_of(figure_of(summary, "number"))
+    assert [(row["at"], row["kind"], row["mean"]) for row in by_number if row["kind"] != "null"] == [
+        ("0", "exact", 0.3), ("1", "exact", 0.8), ("0", "mask 0.3", 0.3), ("1", "mask 0.3", 0.4),
         ("5", "mask 0.3", 0.9),
-    ]
-    by_strength = numbers_of(figure_of(summary, "residual-strength"))
-    assert [(row["at"], row["kind"], row["mean"]) for row in by_strength] == [("0.1", "mask × 5", 1.0),
-                                                                             ("0.3", "mask × 5", 0.9)]  # fmt: skip
+    ]  # fmt: skip
+    by_strength = numbers_of(figure_of(summary, "strength"))
+    assert [(row.get("at"), row["kind"], row["mean"]) for row in by_strength] == [
+        ("0.1", "×5", 1.0), ("0.3", "×5", 0.9), (None, "none", 0.3),
+    ]  # fmt: skip
     stages = numbers_of(figure_of(summary, "recall-number"))
-    assert [row["kind"] for row in stages] == ["before"] * 2 + ["R0"] * 2 + ["R1"] * 2 + ["null"] * 2
-    everything = numbers_of(figure_of(summary, "variants"))
-    assert [row["stage"] for row in everything[::2]] == [
-        "mask 0.3 × 5",
-        "mask 0.3 × 1",
-        "mask 0.1 × 5",
-        "exact <b> × 1",
+    assert [row["kind"] for row in stages] == ["before"] * 3 + ["R0"] * 3 + ["R1"] * 3 + ["null"] * 3
+    table = next(section.table for section in summary.sections if section.name == "variants")
+    assert table is not None
+    assert [(line.stage, line.cells[1].text) for line in table.rows] == [
+        (variant, f"{left:.2f}") for variant, left in LEFT.items()
     ]
+    residual = {line.stage: line.cells[3] for line in table.rows}
+    assert (residual["mask 0.3 ×1"].text, residual["none"].text, residual["none"].note) == ("0.40", "–", "a")
+    assert "0.30 with none, 0.40 with 1, 0.90 with 5" in summary.headline
+    assert "1 image to forget in each of 2 seeds." in summary.deck
     page = report.write_report(root).read_text(encoding="utf-8")
-    assert "<td>mask 0.3 × 5</td>" in page
-    assert "exact &lt;b&gt; × 1" in page
-    assert "<b> × 1" not in page
+    assert "One exact copy weighs as much as 2.0 &lt;i&gt; copies." in page
+    assert "<td>mask 0.3 ×5</td>" in page
+    assert "exact &lt;b&gt; ×1" in page
+    assert "<b> ×1" not in page
+
+
+def test_no_variant_column_without_variants(html: str) -> None:
+    assert '<th scope="col">Variant</th>' not in html
 
 
 def test_methods_study_marks_the_gap_to_retraining(tmp_path: Path) -> None:
-    def row(stage: str, metric: str, mean: float, low: float, high: float) -> dict[str, Any]:
-        return tidy("with", stage, "model", metric, mean, low=low, high=high)
+    def row(stage: str, group: str, metric: str, mean: float) -> dict[str, Any]:
+        return tidy("with", stage, group, metric, mean, low=mean, high=mean)
 
-    rows = [row("R0", "UA", 0.20, 0.15, 0.25), row("GA", "UA", 0.50, 0.40, 0.60), row("SCRUB", "UA", 0.22, 0.12, 0.32),
-            row("GA", "average_gap", 0.12, 0.1, 0.14), row("SCRUB", "average_gap", 0.02, 0.0, 0.04),
-            row("R0", "rte", 1.0, 1.0, 1.0), row("GA", "rte", 0.01, 0.01, 0.01)]  # fmt: skip
-    settings = {"study": "image-methods", "training": ["with"], "stages": ["before", "R0", "GA", "SCRUB"]}
-    root = make_folder(tmp_path / "run", (), rows=rows, **settings)
+    def gap(stage: str, metric: str, mean: float, low: float, high: float, reference: str = "R0") -> dict[str, Any]:
+        return {"variant": "", "training": "with", "stage": stage, "reference": reference, "group": "model",
+                "metric": metric, "mean": mean, "low": low, "high": high, "seeds": 2}  # fmt: skip
+
+    rows = [row("R0", "model", "UA", 0.2), row("GA", "model", "UA", 0.5), row("SCRUB", "model", "UA", 0.22),
+            row("before", "vs_R0", "average_gap", 0.08), row("GA", "vs_R0", "average_gap", 0.12),
+            row("SCRUB", "vs_R0", "average_gap", 0.02), row("GA", "target", "lira_auc", 0.4),
+            tidy("with", "SCRUB", "target", "lira_auc", 0.6, seeds=1)]  # fmt: skip
+    gaps = [gap("R0", "UA", 0.0, 0.0, 0.0), gap("GA", "UA", 0.3, 0.2, 0.4), gap("GA", "UA", 9.0, 9.0, 9.0, "R1"),
+            gap("SCRUB", "UA", 0.02, -0.1, 0.14)]  # fmt: skip
+    gone = {"variant": "", "training": "with", "group": "target", "metric": "lira_auc", "why": "shadow <3> failed"}
+    missing = [{**gone, "seed": seed, "stage": stage} for seed, stage in ((0, "R0"), (1, "R0"), (1, "SCRUB"))]
+    settings = {"study": "image-methods", "training": ["with"], "stages": ["before", "R0", "GA", "SCRUB", "SSD"],
+                "measure": ["outputs", "membership"]}  # fmt: skip
+    root = make_folder(tmp_path / "run", (), rows=rows, more={"gaps": gaps, "missing": missing}, **settings)
+    times = [row("R0", "model", "rte", 1.0), row("GA", "model", "rte", 0.01)]
+    store.write_json(root / "run.json", {"rte": times})
     summary = report.summarise(root)
+    assert [section.name for section in summary.sections] == ["methods", "membership", "claims"]
     table = summary.sections[0].table
     assert table is not None
-    assert table.columns == ("UA: error on the targets", "Average gap to R0", "RTE: time, retraining = 1")
+    assert table.columns == ("UA: error on the targets", "Average gap to R0", "RTE: time, R0 = 1")
     cells = {line.stage: [(cell.text, cell.gap, cell.apart) for cell in line.cells] for line in table.rows}
     assert cells["R0"][0] == ("0.20", "", None)  # the reference has no gap to itself
     assert cells["GA"] == [("0.50", "+0.30", True), ("0.12", "", None), ("0.01", "", None)]
     assert cells["SCRUB"][0] == ("0.22", "+0.02", False)
     assert cells["SCRUB"][2][0] == "–"
-    assert next(line.missing for line in table.rows if line.stage == "before").startswith("not computed because")
-    gaps = [(line["stage"], line["mean"]) for line in numbers_of(figure_of(summary, "gaps"))]
-    assert gaps == [("SCRUB", 0.02), ("GA", 0.12)]
+    assert next(line.missing for line in table.rows if line.stage == "SSD").startswith("not computed because")
+    attacks = summary.sections[1].table
+    assert attacks is not None
+    told = {line.stage: (line.cells[0].text, line.cells[0].note) for line in attacks.rows if line.cells}
+    assert (told["R0"], told["GA"], told["SCRUB"]) == (("–", "b"), ("0.40", ""), ("0.60", "c"))
+    assert [text for _, text in attacks.notes] == [
+        "not computed because the result does not hold it for this stage.",
+        "not computed because shadow <3> failed.",
+        "in 1 seed only; elsewhere shadow <3> failed.",
+    ]
+    drawn = [(line["stage"], line["mean"]) for line in numbers_of(figure_of(summary, "gaps"))]
+    assert drawn == [("SCRUB", 0.02), ("before", 0.08), ("GA", 0.12)]
+    assert [(one["stage"], one["seeds"]) for one in summary.missing] == [("R0", "0, 1"), ("SCRUB", "1")]
     page = report.write_report(root).read_text(encoding="utf-8")
     assert '<small class="gap apart">+0.30 ≠ R0</small>' in page
-    assert "Of 2 methods, SCRUB comes closest" in summary.headline
+    assert "4 gaps to R0 and R1" in page
+    assert "<td>shadow &lt;3&gt; failed</td>" in page
+    assert "doing nothing lies 0.080 from retraining" in summary.headline
+    assert "1 of 2 methods comes clearly nearer, SCRUB most (0.020), GA stays farthest (0.120)" in summary.headline
+
+
+def test_a_study_of_outputs_has_no_figures_of_recall(tmp_path: Path) -> None:
+    """And one that measures both has the sections of both."""
+    for measure, expected in (
+        (["outputs"], ["methods", "claims"]),
+        (["recall", "outputs"], ["recovered", "images", "recall", "stages", "methods", "claims"]),
+    ):
+        root = make_folder(tmp_path / "-".join(measure), ("before", "R0"), study="image-target", measure=measure)
+        assert [section.name for section in report.summarise(root).sections] == expected
 
 
 def test_the_numbers_drawn_stand_below_each_figure(folder: Path, html: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -43,26 +43,46 @@ SERIES = (("with", "with similar images in training"), ("without", "without them
 
 @dataclass(frozen=True)
 class Material:
-    """All that a section is made of. failed: (training, stage) → why a run of it failed."""
+    """All that a section is made of.
+
+    rows, verdicts, gaps, missing, doses, equivalents: as in result.json; the rows have the times of run.json too.
+    failed: (training, stage) → why a run of it failed. shelf: what the store keeps of the study's own data;
+    variants: that of each variant.
+    """
 
     config: StudyConfig
     rows: Sequence[Mapping[str, Any]]
     verdicts: Sequence[Mapping[str, Any]]
     shelf: Shelf
     failed: Mapping[tuple[str, str], str]
+    gaps: Sequence[Mapping[str, Any]] = ()
+    missing: Sequence[Mapping[str, Any]] = ()
+    doses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    equivalents: Sequence[Mapping[str, Any]] = ()
+    variants: Mapping[str, Shelf] = field(default_factory=dict)
 
     @cached_property
+    def by_variant(self) -> Mapping[str, table.Index]:
+        names = dict.fromkeys(row["variant"] for row in self.rows)
+        return {name: table.index(row for row in self.rows if row["variant"] == name) for name in names}
+
+    @property
     def found(self) -> table.Index:
-        """The rows of the base data set; those of variants are read as they are."""
-        return table.index(row for row in self.rows if not row.get("variant"))
+        """The rows of the study's own data, without variants."""
+        return self.by_variant.get("", {})
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds any number is over."""
+        return max((row["seeds"] for row in self.rows), default=0)
 
     def runs(self, training: str, stages: Sequence[str]) -> list[Run]:
         """The finished runs of one arm at these stages, by seed."""
         chosen = [run for run in self.shelf.runs if run.training == training and run.stage in stages]
         return sorted(chosen, key=lambda run: (run.seed, stages.index(run.stage)))
 
-    def point(self, training: str, stage: str, group: str, metric: str) -> Point | None:
-        row = self.found.get((training, stage, group, metric))
+    def point(self, training: str, stage: str, group: str, metric: str, variant: str = "") -> Point | None:
+        row = self.by_variant.get(variant, {}).get((training, stage, group, metric))
         return to_point(row) if row is not None and row["mean"] is not None else None
 
 

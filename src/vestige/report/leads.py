@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vestige.report import charts, words
+from vestige.report import charts, dose, words
 from vestige.report.charts import Material
 from vestige.report.record import Recalls
 from vestige.report.words import number, plural
@@ -18,6 +18,8 @@ QUESTIONS = {
     "image-dose": "How many similar samples, and how similar, keep a forgotten image alive?",
     "image-methods": "Which method forgets most like retraining?",
 }
+NEARER = 0.02
+"""By how much an average gap must fall below that of doing nothing to be called nearer; as in the study's claims."""
 EXPERIMENTS = {"quickstart": "E2", "image-target": "E2", "image-similar": "E1", "image-enhanced": "E6"}
 """The experiment's number in the specification of the paper's experiments."""
 
@@ -37,6 +39,10 @@ def kicker(material: Material) -> str:
 def headline(material: Material, recalls: Recalls) -> str:
     """The finding in a sentence or two; that it cannot be told where what it needs was not run."""
     write = LEADS.get(material.config.study)
+    if material.config.variants:
+        write = of_doses
+    elif "recall" not in material.config.measure:
+        write = of_methods
     return write(material) if write else words.headline(recalls, material.verdicts, material.config)
 
 
@@ -90,27 +96,49 @@ def enhanced(material: Material) -> str:
 
 
 def of_methods(material: Material) -> str:
-    """Which methods come closest to R0 by their average gap, and which lie farthest from it."""
-    found = [
-        (row["stage"], row["training"], row["mean"])
-        for row in material.rows
-        if row["metric"] == "average_gap" and row["stage"] not in ("before", "R0", "R1") and row["mean"] is not None
-    ]
-    arm = "with" if any(training == "with" for _, training, _ in found) else "without"
-    ranked = sorted((mean, stage) for stage, training, mean in found if training == arm)
-    if not ranked:
-        return words.said(material.verdicts)
-    (best, nearest), (worst, farthest) = ranked[0], ranked[-1]
-    text = (
-        f"Of {plural(len(ranked), 'method')}, {nearest} comes closest to retraining without the targets "
-        f"(average gap {number(best, 3)})"
-    )
-    return text + (f", {farthest} stays farthest from it ({number(worst, 3)})." if len(ranked) > 1 else ".")
+    """By the average gap to R0: what doing nothing has, which methods come nearer, which stay farther."""
+    said = [text for arm in ("without", "with") if (text := _nearest(material, arm))]
+    return " ".join(said) or "This run cannot say: it needs the stages before and R0, and a method."
+
+
+def _nearest(material: Material, training: str) -> str:
+    """The methods of one arm beside doing nothing."""
+    gap = {stage: material.point(training, stage, "vs_R0", "average_gap") for stage in material.config.stages}
+    before, found = gap.get("before"), {stage: point.mean for stage, point in gap.items() if point}
+    methods = {stage: mean for stage, mean in found.items() if stage not in ("before", "R0", "R1")}
+    if before is None or not methods:
+        return ""
+    best, worst = min(methods, key=methods.__getitem__), max(methods, key=methods.__getitem__)
+    nearer = [stage for stage, mean in methods.items() if mean < before.mean - NEARER]
+    start = f"{training.capitalize()} similar images, doing nothing lies {number(before.mean, 3)} from retraining"
+    start += " by the average gap"
+    if not nearer:
+        text = f"{start}; none of {plural(len(methods), 'method')} comes clearly nearer"
+    else:
+        come = "comes" if len(nearer) == 1 else "come"
+        text = f"{start}; {len(nearer)} of {plural(len(methods), 'method')} {come} clearly nearer, {best} most"
+        text += f" ({number(methods[best], 3)})"
+    return f"{text}, {worst} stays farthest ({number(methods[worst], 3)})." if len(methods) > 1 else f"{text}."
 
 
 def of_doses(material: Material) -> str:
-    """The claims in words, which are all that can be said of many variants in a sentence."""
-    return words.said(material.verdicts)
+    """What R0 leaves of the targets for each number of copies, and what one exact copy weighs in them."""
+    families = {label: found for label, found in dose.by_number(material.doses).items() if label != "exact"}
+    if not families:
+        return words.said(material.verdicts)
+    doses = max(families.values(), key=len)
+    points = [(count, material.point("with", "R0", "target", "ncc", variant)) for count, variant in doses]
+    told = [f"{number(point.mean)} with {f'{count:g}' if count else 'none'}" for count, point in points if point]
+    if not told:
+        return "This run cannot say: retraining without the targets was not finished."
+    made = material.doses[doses[-1][1]]["made"]
+    text = f"Retrained without the targets, the model gives them back with an NCC of {', '.join(told)}"
+    return " ".join([f"{text} of their similar images in training ({made}).", *weights(material)])
+
+
+def weights(material: Material) -> list[str]:
+    """The duplicate equivalents as sentences."""
+    return [f"{found['sentence'][:1].upper()}{found['sentence'][1:]}." for found in material.equivalents]
 
 
 LEADS: Mapping[str, Callable[[Material], str]] = {

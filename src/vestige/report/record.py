@@ -232,11 +232,12 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Table:
-    """A table by stage: column heads, rows, and the footnotes (mark, text)."""
+    """A table by stage: column heads, rows, and the footnotes (mark, text). head: what a row is."""
 
     columns: tuple[str, ...]
     rows: tuple[TableRow, ...]
     notes: tuple[tuple[str, str], ...]
+    head: str = "Stage"
 
 
 @dataclass(frozen=True)
@@ -285,7 +286,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Summary:
-    """Everything on the page."""
+    """Everything on the page. tidy, gaps, missing: the rows of result.json, those of tidy with what a metric means."""
 
     title: str
     kicker: str
@@ -294,6 +295,8 @@ class Summary:
     banners: tuple[str, ...]
     sections: tuple[Section, ...]
     tidy: tuple[Mapping[str, Any], ...]
+    gaps: tuple[Mapping[str, Any], ...]
+    missing: tuple[Mapping[str, Any], ...]
     limits: tuple[str, ...]
     configuration: str
     provenance: tuple[tuple[str, str], ...]

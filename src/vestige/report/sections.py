@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
-from vestige.report import charts, dose, methods, paper, table, words
+from vestige.report import charts, dose, leads, methods, paper, table, words
 from vestige.report.charts import Material
 from vestige.report.record import Chart, Figure, Section
 from vestige.verify import mean_interval
 
+NO_TWO = "no two variants differ in their number alone"
 NOT_RUN = "the runs that it needs were not carried out"
 BACK = (
     "“Comes back” (solid frame, blue for the control): its NCC lies above 95 % of never-seen images of the same "
@@ -167,36 +167,110 @@ def collateral(material: Material) -> Section:
 
 def over_number(material: Material) -> Section:
     """Over the number of similar samples."""
-    caption = f"{_interval(material)}. Grey: the mean of never-seen images of the targets’ classes, with its interval."
-    stages = _figure("recall-number", "Recall stage by stage", caption, dose.by_stage(material.rows, "number"),
-                     why=_no_two("number"))  # fmt: skip
-    return Section("number", "How many similar samples does it take?", figures=(_residual(material, "number"), stages))
+    null = "Grey: the mean of never-seen images of the targets’ classes in R0, with its interval."
+    caption = (
+        "What comes back of the targets after retraining without them, over how many similar images of each stayed in "
+        f"training. {_interval(material)}. {null}"
+    )
+    if material.equivalents:
+        caption += f" Where the curve first reaches the level of one exact copy: {' '.join(leads.weights(material))}"
+    figures = (
+        _figure("number", "Recall after R0 over the number", caption, dose.over_number(material), why=NO_TWO),
+        _figure("recall-number", "Recall stage by stage", f"{_interval(material)}. {null}", dose.by_stage(material),
+                why=NO_TWO),
+        dose_gallery(material),
+    )  # fmt: skip
+    return Section("number", "How many similar samples does it take?", figures=figures)
+
+
+def dose_gallery(material: Material) -> Figure:
+    """The targets as pictures over the number of similar samples."""
+    sheet = dose.gallery(material)
+    seed = "" if sheet is None else f" of seed {sheet.seed}"
+    caption = (
+        f"The targets{seed} and the best image that could be reconstructed from each model after R0; the number is its "
+        f"NCC. {BACK.replace(', blue for the control', '')}"
+    )
+    why = "no data set of such a variant was built"
+    return _figure("gallery", "Targets and what comes back after R0", caption, (sheet,) if sheet else (), why=why)
 
 
 def over_strength(material: Material) -> Section:
     """Over how strongly similar samples differ from the target."""
-    return Section("strength", "How similar must they be?", figures=(_residual(material, "strength"),))
+    caption = (
+        "What comes back of the targets after retraining without them, over how strongly their similar images differ "
+        f"from them; ×5: five of each target. {_interval(material)}. Dashed: as many exact copies, and none at all."
+    )
+    figure = _figure("strength", "Recall after R0 over the strength", caption, dose.over_strength(material),
+                     why="no two variants differ in their strength alone")  # fmt: skip
+    return Section("strength", "How similar must they be?", figures=(figure,))
 
 
 def all_variants(material: Material) -> Section:
-    """Every variant in one chart."""
-    chart = dose.overview(material.rows)
-    caption = f"What comes back of the targets in each variant after R0 and after R1. {_interval(material)}."
-    figure = _figure("variants", "All variants", caption, (chart,) if chart else ())
-    return Section("variants", "All variants", figures=(figure,))
+    """Every variant in one table."""
+    reads = (
+        "Means, with 95 % intervals below. Residual: 1 as before unlearning, 0 as R1, where no similar image is left; "
+        "it can pass both ends."
+    )
+    return Section("variants", "All variants", table=dose.variants_table(material), reads=reads)
 
 
 def compared_methods(material: Material) -> Section:
-    """Methods by metrics, with the gap to R0."""
-    chart = methods.gaps(material.found, material.config)
-    caption = f"The mean of |UA − UA of R0|, |RA − …| and |TA − …|. {_interval(material)}."
-    found = methods.methods_table(material.found, material.config, material.failed)
+    """Methods by the common metrics, with the gap to R0."""
+    chart = methods.average_gaps(material)
+    caption = (
+        "The mean distance of UA, RA, TA and MIA-efficacy to those of R0, in order of the last mark of each row; "
+        f"“before” is to do nothing. {_interval(material)}."
+    )
+    sure = (
+        "“≠ R0” marks one whose 95 % interval over the seeds leaves 0 out" if material.seeds > 1 else "one seed alone"
+    )
     reads = (
-        "Means, with 95 % intervals below; then the gap: this stage minus R0. “≠ R0” marks a gap where the two "
-        "intervals do not overlap. A good method is like R0 in every column, neither above nor below."
+        f"Means, with 95 % intervals below; then the gap: this stage minus R0, paired by seed ({sure}). A good method "
+        "is like R0 in every column, neither above nor below. RTE is a time and so differs from run to run."
     )
     figure = _figure("gaps", "Average gap to R0", caption, (chart,) if chart else ())
+    found = methods.methods_table(material, methods.RETRAINING)
     return Section("methods", "How close each method comes to retraining", figures=(figure,), table=found, reads=reads)
+
+
+def answers(material: Material) -> Section:
+    """What models answer on and around the targets, and how fast they relearn them."""
+    reads = (
+        "JS and activation distance: 0 is the reference itself. Residual knowledge: 1 is as many right answers around "
+        "the targets as the reference. ZRF and relearning are read beside R0. Intervals and gaps as above."
+    )
+    return Section("answers", "What the models answer", table=methods.methods_table(material, methods.ANSWERS),
+                   reads=reads)  # fmt: skip
+
+
+def membership(material: Material) -> Section:
+    """What membership attacks say of the targets."""
+    reads = (
+        "AUC: the chance that a target looks more like a member than never-seen images of its class; 0.5 is chance, "
+        "but R0 is what to be like: below it is a trace too. Intervals and gaps as above."
+    )
+    return Section("membership", "Whether the targets look like members",
+                   table=methods.methods_table(material, methods.TARGETS), reads=reads)  # fmt: skip
+
+
+def shadows(material: Material) -> Section:
+    """How far unlearned shadow models are from retrained ones."""
+    reads = (
+        "Every stage is applied to shadow models, which are then compared with others that never saw the targets. "
+        "U-LiRA: 0.5 is best, none can be told apart. KLOM: the distance of their margins; its floor is what R0 shows."
+    )
+    return Section("shadows", "Unlearned shadow models beside retrained ones",
+                   table=methods.methods_table(material, methods.SHADOWS), reads=reads)  # fmt: skip
+
+
+def members(material: Material) -> Section:
+    """What membership attacks say of what each model was trained on."""
+    reads = (
+        "Of all samples that the model was trained on, against never-seen ones: how much the attacks can see at all."
+    )
+    return Section("members", "What the attacks see of all members",
+                   table=methods.methods_table(material, methods.MEMBERS), reads=reads)  # fmt: skip
 
 
 def claims(material: Material) -> Section:
@@ -221,21 +295,33 @@ def all_stages(material: Material) -> Section:
 
 
 GENERIC = (recovered, recall, claims, all_stages)
+DOSES = (over_number, over_strength, all_variants, claims)
+OUTPUTS = (compared_methods, answers, membership, shadows, members)
 SECTIONS: dict[str, tuple[Callable[[Material], Section], ...]] = {
     "quickstart": (recovered, target_bars, recall, claims, all_stages),
     "image-target": (recovered, target_bars, recall, claims, all_stages),
     "image-similar": (similar_bars, similar_gallery, similar_recall, claims, all_stages),
     "image-enhanced": (enhanced_recall, enhanced_gallery, composition, collateral, claims, all_stages),
-    "image-dose": (over_number, over_strength, all_variants, claims),
-    "image-methods": (compared_methods, recall, claims, all_stages),
+    "image-dose": DOSES,
+    "image-methods": (*OUTPUTS, claims),
 }
 """Study → the sections of its page, in order. A study that is not named here gets the generic ones."""
 
 
 def sections(material: Material) -> tuple[Section, ...]:
-    """The sections of a study's page; claims are left out where the study makes none."""
-    found = [make(material) for make in SECTIONS.get(material.config.study, GENERIC)]
-    return tuple(section for section in found if section.name != "claims" or section.verdicts)
+    """The sections of a study's page, with those only that its variants and its measurements give something for.
+
+    Claims are left out where the study makes none.
+    """
+    config = material.config
+    chosen = DOSES if config.variants else SECTIONS.get(config.study, GENERIC)
+    if "outputs" in config.measure and not config.variants:
+        chosen = (*(make for make in chosen if make not in (*OUTPUTS, claims)), *OUTPUTS, claims)
+    if "recall" not in config.measure:
+        chosen = tuple(make for make in chosen if make in (*OUTPUTS, claims))
+    found = [make(material) for make in chosen]
+    empty = {section.name for section in found if not (section.figures or section.verdicts or section.table)}
+    return tuple(section for section in found if section.name not in empty)
 
 
 def _figure(
@@ -260,33 +346,17 @@ def _sample_figure(material: Material, group: str, kind: str, heading: str) -> F
     return _figure("bars", heading, caption, drawn, f"{_counterpart(kind, material)} {ours}")
 
 
-def _residual(material: Material, axis: Literal["number", "strength"]) -> Figure:
-    caption = (
-        f"1: as before unlearning; 0: as R1, where no copy is left. {_interval(material)}. Variants where before and "
-        "R1 are less than 0.05 apart have no residual and no mark."
-    )
-    drawn = dose.compared(material.rows, axis, "residual", "R0", "Residual of the targets after R0")
-    heading = f"What is left after retraining without the targets, over the {axis}"
-    return _figure(f"residual-{axis}", heading, caption, drawn, why=_no_two(axis))
-
-
-def _no_two(axis: str) -> str:
-    return f"no two variants differ in their {axis} alone"
-
-
 def _counterpart(kind: str, material: Material) -> str:
     return paper.counterpart(kind, material.config.data)
 
 
 def _targets(material: Material) -> str:
     count = words.plural(material.config.data.targets, "target")
-    seeds = max((row["seeds"] for row in material.rows), default=0)
-    return f"{count}, one seed" if seeds <= 1 else f"{count} in each of {seeds} seeds"
+    return f"{count}, one seed" if material.seeds <= 1 else f"{count} in each of {material.seeds} seeds"
 
 
 def _interval(material: Material) -> str:
-    seeds = max((row["seeds"] for row in material.rows), default=0)
-    over = "over that seed’s samples" if seeds <= 1 else "over the seeds’ means"
+    over = "over that seed’s samples" if material.seeds <= 1 else "over the seeds’ means"
     return f"Lines through marks are 95 % intervals {over} ({_targets(material)})"
 
 

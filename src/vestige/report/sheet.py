@@ -38,16 +38,18 @@ def draw(sheet: Sheet) -> tuple[str, Numbers]:
 
 
 def _heads(sheet: Sheet, pitch: float) -> list[str]:
-    """One head over neighbouring columns that share it."""
+    """One head over neighbouring columns that share it, and one note over those of them that share that too."""
     parts = []
     for column, (head, note) in enumerate(sheet.columns):
         x = LABELS + column * pitch
         if column == 0 or head != sheet.columns[column - 1][0]:
             last = next((c for c in range(column, len(sheet.columns)) if sheet.columns[c][0] != head), None)
             span = (len(sheet.columns) if last is None else last) - column
-            parts += [text(x, 14, head, "heading"), text(x, 30, note, "note")]
+            parts.append(text(x, 14, head, "heading"))
             if span > 1:
                 parts.append(line(x, x + span * pitch - GAP, 37, 37, "rule"))
+        if column == 0 or (head, note) != sheet.columns[column - 1]:
+            parts.append(text(x, 30, note, "note"))
     return parts
 
 

@@ -19,7 +19,7 @@ BAR = 95
 
 @dataclass(frozen=True)
 class Shelf:
-    """The store's entries of one study, by seed and by run. runs and models (their facts): finished runs only."""
+    """The store's entries of one variant of a study, by seed and by run. runs, models (facts): finished runs only."""
 
     data: Mapping[int, Entry]
     runs: Mapping[Run, Entry]
@@ -66,17 +66,22 @@ class Shelf:
         return float(np.percentile(null, BAR)) if len(null) else None
 
 
-def open_shelf(store: Store, provenance: Mapping[str, Any]) -> Shelf:
-    """The entries that a result names in its provenance; a run without scores is left out."""
-    data = {int(seed): store.load("data", name) for seed, name in provenance["data"].items() if store.has("data", name)}
+def open_shelves(store: Store, provenance: Mapping[str, Any]) -> dict[str, Shelf]:
+    """Variant → the entries that a result names in its provenance, "" first; a run without scores is left out."""
+    data: dict[str, dict[int, Entry]] = {"": {}}
+    for key, name in {**provenance["data"], **provenance.get("variants", {})}.items():
+        seed, _, variant = key.partition(", ")
+        if store.has("data", name):
+            data.setdefault(variant, {})[int(seed)] = store.load("data", name)
     named = set(provenance["models"].items())
-    runs: dict[Run, Entry] = {}
-    models: dict[Run, Mapping[str, Any]] = {}
+    runs: dict[str, dict[Run, Entry]] = {}
+    models: dict[str, dict[Run, Mapping[str, Any]]] = {}
     for file in sorted((store.root / "scores").glob("[!.]*/result.json")):
         facts = read_json(file)
-        run = Run(facts["seed"], facts["training"], facts["stage"])
+        run = Run(facts["seed"], facts["training"], facts["stage"], facts.get("variant", ""))
         if (run.label, facts["model"]) in named:
-            runs[run] = store.load("scores", file.parent.name)
+            runs.setdefault(run.variant, {})[run] = store.load("scores", file.parent.name)
             if store.has("models", facts["model"]):
-                models[run] = read_json(store.folder("models", facts["model"]) / "result.json")
-    return Shelf(data, runs, models)
+                found = read_json(store.folder("models", facts["model"]) / "result.json")
+                models.setdefault(run.variant, {})[run] = found
+    return {name: Shelf(entries, runs.get(name, {}), models.get(name, {})) for name, entries in data.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ from vestige.report import leads, table, words
 from vestige.report.charts import Material, to_point
 from vestige.report.record import Recalls, Summary
 from vestige.report.sections import sections
-from vestige.report.shelf import Shelf, open_shelf
+from vestige.report.shelf import Shelf, open_shelves
 from vestige.store import open_existing, read_json
+
+FAILED_SHOWN = 5
+"""Failed runs that the banner names; run.json has them all."""
 
 
 def summarise(root: Path) -> Summary:
@@ -23,27 +26,33 @@ def summarise(root: Path) -> Summary:
     not what was written.
     """
     store, config, _ = open_existing(root)
-    if config.variants:  # what follows is laid out for one data set a seed; variants stand in the table of every number
-        config = config.model_copy(update={"stages": ()})
     record = read_json(root / "result.json")
     run_facts = read_json(root / "run.json") if (root / "run.json").is_file() else {}
-    shelf = open_shelf(store, record["provenance"])
+    shelves = open_shelves(store, record["provenance"])
+    shelf = shelves.pop("")
     failed = {
         (training, stage): item["why"]
         for item in run_facts.get("failed", ())
         for training, stage in [item["run"].split(" · ")[-2:]]
     }
-    material = Material(config, record["rows"], record["verdicts"], shelf, failed)
+    rows = [{"variant": "", **row} for row in (*record["rows"], *run_facts.get("rte", ()))]
+    material = Material(
+        config, rows, record["verdicts"], shelf, failed, record.get("gaps", ()), record.get("missing", ()),
+        record.get("doses", {}), record.get("equivalents", ()), shelves,
+    )  # fmt: skip
     recalls = _recalls(material.found, shelf)
-    classes = max((entry.facts["classes"] for entry in shelf.data.values()), default=0)
+    data = [entry for one in (shelf, *shelves.values()) for entry in one.data.values()]
+    classes = max((entry.facts["classes"] for entry in data), default=0)
     return Summary(
         title=leads.question(config.study),
         kicker=leads.kicker(material),
         headline=leads.headline(material, recalls),
-        deck=words.deck(recalls, record["verdicts"], config),
-        banners=_banners(record, failed),
+        deck=words.deck(record["verdicts"], config, material.seeds),
+        banners=_banners(record, run_facts.get("failed", ())),
         sections=sections(material),
-        tidy=tuple({**row, **_metric(record, row["metric"])} for row in record["rows"]),
+        tidy=tuple({**row, **_metric(record, row["metric"])} for row in rows),
+        gaps=tuple(material.gaps),
+        missing=_missing(material.missing),
         limits=words.limits(recalls, config, classes),
         configuration=to_yaml(config),
         provenance=_provenance(record["provenance"], run_facts, config),
@@ -77,13 +86,30 @@ def _metric(record: Mapping[str, Any], name: str) -> dict[str, str]:
     return {key: known.get(key, "") for key in ("what", "unit", "better")}
 
 
-def _banners(record: Mapping[str, Any], failed: Mapping[tuple[str, str], str]) -> tuple[str, ...]:
+def _missing(records: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """What was not computed, one row for all seeds that say the same of it."""
+    seeds: dict[tuple[str, ...], list[int]] = {}
+    keys = ("variant", "training", "stage", "group", "metric", "why")
+    for record in records:
+        seeds.setdefault(tuple(record[key] for key in keys), []).append(record["seed"])
+    return tuple(
+        {**dict(zip(keys, key, strict=True)), "seeds": ", ".join(map(str, found))} for key, found in seeds.items()
+    )
+
+
+def _banners(record: Mapping[str, Any], failed: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     found = []
     if not record["comparable"]:
         found.append("Not comparable: only part of the plan was run. The same command again finishes the rest.")
     if failed:
-        found.append(f"{words.plural(len(failed), 'run')} failed; the tables say which and why.")
+        said = [f"{item['run']} ({item['why'].strip().splitlines()[-1]})" for item in failed[:FAILED_SHOWN]]
+        more = [f"{len(failed) - FAILED_SHOWN} more"] if len(failed) > FAILED_SHOWN else []
+        found.append(f"{words.plural(len(failed), 'run')} failed: {'; '.join(said + more)}.")
     return tuple(found)
+
+
+def _data(made: Mapping[str, Any]) -> dict[str, str]:
+    return {**made.get("data", {}), **made.get("variants", {})}
 
 
 def _provenance(
@@ -100,7 +126,7 @@ def _provenance(
         ("Configuration", made.get("fingerprint")),
         ("Data", config.data.source),
         ("SHA-256 of the data", made.get("source_sha256")),
-        ("Data sets", ", ".join(f"{name} (seed {seed})" for seed, name in made.get("data", {}).items())),
+        ("Data sets", ", ".join(f"{name} (seed {key})" for key, name in _data(made).items())),
         ("Seeds", "; ".join(sorted(seeds)) + " (data, training, unlearning, evaluation alike)"
          if len(seeds) == 1 else str(made.get("seeds"))),
         ("Libraries", ", ".join(f"{name} {version}" for name, version in libraries.items())),

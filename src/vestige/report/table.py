@@ -48,14 +48,14 @@ def main_table(found: Index, config: StudyConfig, failed: Mapping[tuple[str, str
 
     failed: (training, stage) → why a run of it failed.
     """
-    marks: dict[str, str] = {}
+    notes: dict[str, str] = {}
 
     def cell(training: str, stage: str, group: str, metric: str) -> Cell:
         row = found.get((training, stage, group, metric))
         if row is not None and row["mean"] is not None:
             return Cell(number(row["mean"]), interval(row["low"], row["high"]))
         reason = _reason(found, training, stage, metric, group)
-        return Cell("–", note=marks.setdefault(reason, chr(ord("a") + len(marks))))
+        return Cell("–", note=mark(notes, f"not computed because {reason}"))
 
     rows = []
     for training, stage in planned(config):
@@ -65,8 +65,16 @@ def main_table(found: Index, config: StudyConfig, failed: Mapping[tuple[str, str
         else:
             missing = f"not computed because {missing_run(failed, training, stage)}"
             rows.append(TableRow(ARMS[training], stage, describe(stage), (), missing))
-    notes = tuple((mark, f"not computed because {reason}") for reason, mark in marks.items())
-    return Table(tuple(head for head, *_ in COLUMNS), tuple(rows), notes)
+    return Table(tuple(head for head, *_ in COLUMNS), tuple(rows), footnotes(notes))
+
+
+def mark(notes: dict[str, str], why: str) -> str:
+    """The mark of the footnote that says this, a new one where there is none yet."""
+    return notes.setdefault(why, chr(ord("a") + len(notes)))
+
+
+def footnotes(notes: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((one, why) for why, one in notes.items())
 
 
 def missing_run(failed: Mapping[tuple[str, str], str], training: str, stage: str) -> str:

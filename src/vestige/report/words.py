@@ -17,6 +17,17 @@ def describe(name: str) -> str:
         "R0": "retrained without the targets",
         "R1": "retrained without the targets and their similar images",
         "relabel": "trained on, with wrong labels for the targets",
+        "finetune": "trained on, without the targets",
+        "GA": "gradient ascent on the targets",
+        "NegGrad+": "trained on, with ascent on the targets",
+        "SCRUB": "led away from its own answers on the targets",
+        "BadTeacher": "taught an untrained network’s answers on the targets",
+        "SalUn": "as relabel, in the weights that matter most to the targets",
+        "L1-sparse": "as finetune, with an L1 penalty",
+        "CF-k": "as finetune, in the last layers only",
+        "EU-k": "the last layers retrained without the targets",
+        "SSD": "weights that matter to the targets dampened",
+        "SISA": "the shards with targets retrained without them",
     }
     if name in fixed:
         return fixed[name]
@@ -129,13 +140,12 @@ def headline(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: St
     return f"{start}{_reason(recalls, holds, config)}{_mending(recalls, verdicts, config)}."
 
 
-def deck(recalls: Recalls, verdicts: Sequence[Mapping[str, Any]], config: StudyConfig) -> str:
-    """How much evidence stands behind the headline."""
+def deck(verdicts: Sequence[Mapping[str, Any]], config: StudyConfig, seeds: int) -> str:
+    """How much evidence stands behind the headline. seeds: how many were finished."""
     judged = [verdict for verdict in verdicts if verdict["holds"] is not None]
-    found = max((point.seeds for point in recalls.targets.values()), default=0)
-    size = f"{plural(config.data.targets, 'image')} to forget, {plural(found, 'seed')}."
-    if found > 1:
-        size = f"{plural(config.data.targets, 'image')} to forget in each of {found} seeds."
+    size = f"{plural(config.data.targets, 'image')} to forget, {plural(seeds, 'seed')}."
+    if seeds > 1:
+        size = f"{plural(config.data.targets, 'image')} to forget in each of {seeds} seeds."
     if not verdicts:
         return size
     if not judged:
@@ -157,14 +167,21 @@ def limits(recalls: Recalls, config: StudyConfig, classes: int) -> tuple[str, ..
         else f"{config.seeds} seeds: the intervals are over the seeds' means, each of "
         f"{plural(config.data.targets, 'target')}."
     )
-    found = [
-        "Not recovered is not proof of absence. One attack was tried; others may recover more.",
+    found = []
+    if "recall" in config.measure:
+        found.append("Not recovered is not proof of absence. One attack was tried; others may recover more.")
+    if "outputs" in config.measure:
+        found.append(
+            "A metric near that of R0 is no certificate: where similar images are in training, the model before can "
+            "be near R0 in every column too. Read each beside before, R0 and R1."
+        )
+    found.append(
         "R0 and R1 answer different questions. R0, retrained without the targets, is the right outcome by "
         "the standard definition of unlearning. R1, retrained without their similar images too, shows what "
         "is left when nothing of the image is in training. That R0 still gives an image back is not a "
-        "failure to delete it, but it is what a person who asked for deletion would see.",
-    ]
-    if recalls.targets:
+        "failure to delete it, but it is what a person who asked for deletion would see."
+    )
+    if "recall" in config.measure and classes:
         found.append(
             f"NCC is that of the best of {size} reconstructed candidates, so chance alone lifts it well above 0. "
             "Read it only beside the never-seen images."
