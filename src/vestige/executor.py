@@ -38,6 +38,7 @@ def run_local(
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_settle)
     try:
         running: dict[Future[None], Job] = {pool.submit(work, job): job for job in jobs}
@@ -58,7 +59,8 @@ def run_local(
                 else:
                     on_done(job)
     except BaseException:
-        for process in list((pool._processes or {}).values()):
+        # Not the pool's own list: an interrupt may come between a worker's start and its entry there.
+        for process in set(multiprocessing.active_children()) - others:
             process.terminate()
         pool.shutdown(wait=False, cancel_futures=True)
         raise

@@ -27,13 +27,15 @@ COLUMNS = (
     ("similar", "ncc", "similar"),
     ("other", "ncc", "other"),
     ("never_seen_same_class", "ncc", "null"),
+    ("target", "span_auc", "span"),
     ("member", "auc", "AUC"),
-    ("model", "test_accuracy", "test acc."),
+    ("model", "test_accuracy", "test"),
 )
 
 CAPTION = (
     "NCC of the best reconstruction (1: comes back verbatim); [95 % interval]; null: never-seen "
-    "images of the targets' classes; AUC of members against never-seen images."
+    "images of the targets' classes. span: AUC of the targets against that null by how much of them the first layer "
+    "holds (1: all there, 0.5: as if never seen). AUC: members against never-seen images. test: accuracy."
 )
 
 DOSE_CAPTION = (

@@ -16,6 +16,7 @@ COLUMNS = (
     ("NCC similar", "similar", "ncc"),
     ("NCC other", "other", "ncc"),
     ("NCC never seen, same class", "never_seen_same_class", "ncc"),
+    ("In the first layer: AUC target", "target", "span_auc"),
     ("AUC members", "member", "auc"),
     ("TPR at 1 % FPR", "member", "tpr_at_1pct_fpr"),
     ("Test accuracy", "model", "test_accuracy"),
