@@ -27,7 +27,7 @@ SAME = 0.95
 
 @dataclass(frozen=True)
 class Found:
-    """Images taken out of the weights exactly: x (k, D), mean removed, and the labels (k,) they count under."""
+    """Images taken out of the row space, black and white enough to be taken for exact: x (k, D), mean removed, and the labels (k,) they count under."""
 
     x: Tensor
     labels: Tensor
@@ -35,7 +35,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """candidates: (m, C, H, W), mean removed; the first `found` of them came out exactly.
+    """candidates: (m, C, H, W), mean removed; the first `found` of them are taken for exact.
 
     unexplained: ‖θ − Σ λ∇m‖² / ‖θ‖².
     """
@@ -77,7 +77,7 @@ def recover(
     The reconstruction sees the weights, the mean image and `per_class` candidates per class, never
     the samples. Returns the NCC of each sample's best candidate, clipped to [0, 1], with evidence
     ncc [−1, 1], ssim [−1, 1], outside [0, 1] (see `RowSpace.outside`) and image (N, C, H, W) uint8, and the
-    facts unexplained: ‖θ − Σ λ∇m‖²/‖θ‖², and found: the candidates that came out exactly.
+    facts unexplained: ‖θ − Σ λ∇m‖²/‖θ‖², and found: the candidates taken for exact.
     Raises InputError for a model that is not the homogeneous MLP: the method does not apply there.
     """
     if not isinstance(model, MLP):
@@ -106,8 +106,8 @@ def reconstruct(
     """Candidates that explain the weights: `per_class` of each class, from a cold start.
 
     Where the training images span little of the pixel space (`span.is_thin`), each round explains the
-    weights, then takes images out of the first layer's row space (`span.snap`); those that come out exactly
-    stay fixed in the next round, which so explains what is left. on_step(step, unexplained) is called every step.
+    weights, then takes images out of the first layer's row space (`span.snap`); those that pass for exact
+    (`span.SURPLUS`) stay fixed in the next round, which so explains what is left. on_step(step, unexplained) is called every step.
     """
     space = RowSpace.of(model)
     labels = torch.arange(model.linear()[-1].out_features).repeat_interleave(per_class)
