@@ -41,7 +41,7 @@ METRICS: dict[str, dict[str, str]] = {
     "outside": {"unit": "0…1", "better": "reference", "what": "share of a sample outside the first layer's rows"},
     "span_auc": {"unit": "0…1", "better": "0.5", "what": "chance that a member lies nearer to that span than its null"},
     "span_tpr_at_1pct_fpr": {"unit": "0…1", "better": "0.01", "what": "members nearer than the null's 1 % threshold"},
-    "found": {"unit": "images", "better": "reference", "what": "candidates exact enough to be taken for training images"},
+    "found": {"unit": "images", "better": "reference", "what": "candidates black and white enough to pass for exact"},
     "residual": {"unit": "1 = before, 0 = R1", "better": "0", "what": "NCC of the targets between R1 and before"},
     "train_accuracy": {"unit": "0…1", "better": "reference", "what": "accuracy on what the model trained on"},
     "forget_accuracy": {"unit": "0…1", "better": "reference", "what": "accuracy on the targets"},

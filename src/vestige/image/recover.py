@@ -27,7 +27,7 @@ SAME = 0.95
 
 @dataclass(frozen=True)
 class Found:
-    """Images taken out of the row space, black and white enough to be taken for exact: x (k, D), mean removed, and the labels (k,) they count under."""
+    """Images from the row space that pass for exact: x (k, D), mean removed, and the labels (k,) they count under."""
 
     x: Tensor
     labels: Tensor
@@ -107,7 +107,8 @@ def reconstruct(
 
     Where the training images span little of the pixel space (`span.is_thin`), each round explains the
     weights, then takes images out of the first layer's row space (`span.snap`); those that pass for exact
-    (`span.SURPLUS`) stay fixed in the next round, which so explains what is left. on_step(step, unexplained) is called every step.
+    (`span.SURPLUS`) stay fixed in the next round, which so explains what is left. on_step(step, unexplained) is
+    called every step.
     """
     space = RowSpace.of(model)
     labels = torch.arange(model.linear()[-1].out_features).repeat_interleave(per_class)
