@@ -13,6 +13,8 @@ import torch
 from vestige import assets, image
 from vestige.studies import configure
 
+pytestmark = pytest.mark.timeout(900)  # the quickstart takes a minute on two free cores, several on busy ones
+
 
 def test_mnist_is_what_it_should_be():
     samples = image.load(assets.locate("mnist"))
