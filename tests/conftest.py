@@ -1,5 +1,7 @@
 """Small real data for the tests: digits-like images drawn from a few shapes, no network, no stand-in code."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -55,3 +57,20 @@ TINY = [
     "stages=[before,R0,R1,relabel,RF-1+2]",
 ]
 """Settings under which a study takes seconds."""
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run a command line in an empty folder; returns (status, stdout, stderr)."""
+    from vestige import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vestige", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    return call

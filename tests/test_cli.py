@@ -10,24 +10,7 @@ import pytest
 from PIL import Image
 
 from conftest import TINY, shapes
-from vestige import cli
 from vestige.executor import one_thread
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run a command line in an empty folder; returns (status, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vestige", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return call
-
 
 SETS = [part for item in TINY for part in ("--set", item)]
 

@@ -1,3 +1,5 @@
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from vestige.random import stream
 from vestige.train import train
 from vestige.types import InputError, Samples
 from vestige.verify import auc
+
+recovery = importlib.import_module("vestige.image.recover")  # the package's `recover` is the function
 
 
 def train_on(x, y):
@@ -87,6 +91,26 @@ def test_images_with_black_come_out_exactly():
     assert float(ncc.min()) > 0.99
     again = reconstruct(model, config=RecoverConfig(rounds=3), per_class=4, generator=stream(0, "recover"))
     assert torch.equal(made.candidates, again.candidates)
+
+
+def test_what_is_found_leaves_each_class_its_candidates(trained, monkeypatch):
+    """One image found in the last round takes one slot of its own class and none of another's."""
+    model, samples = trained
+    rows = (samples.x - model.mean).flatten(1)
+    seen = {}
+
+    def explain(_, found, free, **settings):
+        seen["free"] = free
+        return torch.arange(1.0, len(free) + 1)[:, None].expand(-1, rows.shape[1]).clone(), 0.0
+
+    monkeypatch.setattr(recovery, "explain", explain)
+    monkeypatch.setattr(recovery, "snap", lambda *_: (rows[:1], torch.ones(1)))
+    made = reconstruct(model, config=RecoverConfig(rounds=1), per_class=4, generator=stream(0, "recover"))
+    assert made.found == 1
+    left = made.candidates[1:].flatten(1)[:, 0].tolist()
+    label = int(model(samples.x[:1]).argmax())
+    counts = torch.bincount(seen["free"][[int(value) - 1 for value in left]], minlength=3).tolist()
+    assert counts == [4 - (label == c) for c in range(3)]
 
 
 def test_images_without_black_are_not_claimed(trained):

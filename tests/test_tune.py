@@ -1,13 +1,12 @@
 """The search for settings, the presets, and how a network's kind brings its own."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 
 from conftest import shapes
-from vestige import cli, presets, tune
+from vestige import presets, tune
 from vestige.config import UnlearnConfig, build, to_yaml
 from vestige.studies import command, configure
 from vestige.tune import RANGES, Behaviour, Range, unseen
@@ -85,20 +84,6 @@ def test_tuning_is_never_worse_than_the_published_values_and_stops_when_time_is_
 def test_nothing_to_tune(method, small):
     with pytest.raises(InputError, match=f"nothing to tune for '{method}'; methods with settings: finetune"):
         search(small, [method])
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vestige", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return call
 
 
 def test_tune_from_the_command_line(run, small, tmp_path):

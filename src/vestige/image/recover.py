@@ -134,7 +134,10 @@ def reconstruct(
             found = _accept(model, found, points[sure], surplus[sure], labels)
         if len(found.x) == before:
             break
-    candidates = torch.cat([found.x, x[: len(labels) - len(found.x)]])
+    # What the last round found takes the place of candidates of its own class.
+    room = torch.bincount(_rest(labels, found.labels), minlength=int(labels.max()) + 1).tolist()
+    kept = [x[free == label][:count] for label, count in enumerate(room)]
+    candidates = torch.cat([found.x, *kept])
     return Reconstruction(candidates.reshape(-1, *model.mean.shape), len(found.x), unexplained)
 
 
