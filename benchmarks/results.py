@@ -29,9 +29,23 @@ STUDIES = {
     "enhanced-mnist": "study image-enhanced --preset small --data mnist --seed 10 --seeds 5",
     "enhanced-fmnist": "study image-enhanced --preset small --data fmnist --seed 10 --seeds 5",
     "dose-mnist": "study image-dose --preset small --data mnist",
-    "paper-mnist": "study image-target --preset paper --data mnist",
+    "paper-mnist": "study image-target --preset paper --data mnist --seed 20",
+    "paper-similar-mnist": "study image-similar --preset paper --data mnist --seed 20",
+    "paper-enhanced-mnist": "study image-enhanced --preset paper --data mnist --seed 20",
+    "paper-fmnist": "study image-target --preset paper --data fmnist --seed 20",
+    "paper-similar-fmnist": "study image-similar --preset paper --data fmnist --seed 20",
+    "paper-enhanced-fmnist": "study image-enhanced --preset paper --data fmnist --seed 20",
+    "small-emoji": "study image-target --preset small --data emoji --seed 10 --seeds 3",
+    "similar-emoji": "study image-similar --preset small --data emoji --seed 10 --seeds 3",
+    "enhanced-emoji": "study image-enhanced --preset small --data emoji --seed 10 --seeds 3",
     "methods-mnist": "study image-methods --preset small --data mnist --seeds 5",
 }
+SHARED = {
+    "enhanced-mnist": "similar-mnist", "enhanced-fmnist": "similar-fmnist", "similar-emoji": "small-emoji",
+    "enhanced-emoji": "small-emoji", "paper-similar-mnist": "paper-mnist", "paper-enhanced-mnist": "paper-mnist",
+    "paper-similar-fmnist": "paper-fmnist", "paper-enhanced-fmnist": "paper-fmnist",
+}  # fmt: skip
+"""Study → one with runs in common, which are taken over from there where they stand."""
 BENCHMARKS = ("reconstruction", "recovery")
 COLUMNS = (
     ("target", "ncc", "NCC target"), ("target", "residual", "residual"), ("similar", "ncc", "NCC similar"),
@@ -74,6 +88,9 @@ def study(name: str, arguments: str) -> None:
     out = ROOT / "runs" / "results" / name
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, "-m", "vestige", *arguments.split(), "--out", str(out), "--json"]
+    shared = out.parent / SHARED[name] if name in SHARED else None
+    if shared and shared.is_dir():
+        command += ["--reuse", str(shared)]
     start = time.time()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     peak = 0
@@ -89,8 +106,9 @@ def study(name: str, arguments: str) -> None:
     record = json.loads((out / "result.json").read_text(encoding="utf-8"))
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))
     host = run["host"]
+    taken = f" beside the runs shared with {SHARED[name]}" if "--reuse" in command else ""
     cost = (
-        f"{seconds:.0f} s and at most {peak / 2**20:.0f} MB resident over the process tree, start-up included; "
+        f"{seconds:.0f} s{taken} and at most {peak / 2**20:.0f} MB resident over the process tree, start-up included; "
         f"{host['cpus']} cores, {host['processor']}."
     )
     (DOCS / f"{name}.md").write_text(page(name, arguments, record, cost, run["rte"]), encoding="utf-8")

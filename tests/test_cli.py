@@ -225,3 +225,23 @@ def test_report_of_nothing(run, tmp_path):
     status, _, err = run("report", "nowhere")
     assert status == 2
     assert "not a run folder" in err
+
+
+def test_a_study_takes_over_what_another_one_has_done(run, npz, tmp_path):
+    small = ["--set", "stages=[before,R0,R1]", "--set", "training=[with]"]
+    first = run("study", "image-target", "--data", npz, "--seeds", 1, *SETS, "--out", "first")
+    assert first[0] == 0
+    again = ("study", "image-enhanced", "--data", npz, "--seeds", 1, *SETS, *small)
+    status, out, err = run(*again, "--out", "second", "--reuse", "first", "--json")
+    assert status == 0
+    assert "7 finished steps taken over from first" in err
+    assert "3 of 3 runs are done already" in err
+    assert run(*again, "--out", "alone", "--json")[1] == out
+
+
+def test_reusing_needs_a_run_folder(run, npz, tmp_path):
+    (tmp_path / "other").mkdir()
+    status, _, err = run("study", "image-target", "--data", npz, "--out", "mine", "--reuse", "other")
+    assert status == 2
+    assert "other is not a run folder" in err
+    assert not (tmp_path / "mine").exists()

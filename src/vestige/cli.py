@@ -43,6 +43,10 @@ Out = Annotated[Path, typer.Option("--out", help="The run folder; the same comma
 Dry = Annotated[bool, typer.Option("--dry-run", help="Print the configuration and the plan; write nothing.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N runs; marked as not comparable.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Remove what vestige wrote in the run folder and start over.")]
+Reuse = Annotated[
+    list[Path] | None,
+    typer.Option("--reuse", metavar="FOLDER", help="Take over finished runs with the same fingerprints from there."),
+]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes, one thread each.")]
 Training = Annotated[str, typer.Option("--training", help="The training arm: with or without similar samples.")]
 
@@ -94,6 +98,7 @@ def study(
     limit: Limit = None,
     workers: Workers = None,
     fresh: Fresh = False,
+    reuse: Reuse = None,
     dry_run: Dry = False,
     json: Json = False,
 ) -> None:
@@ -102,7 +107,7 @@ def study(
 
     settings = configure(name, preset, file=config, sets=sets, seeds=seeds, seed=seed, data=data)
     folder = out or Path("runs") / f"{name}-{settings.preset}-{Path(settings.data.source).stem}"
-    _study(settings, folder, limit=limit, workers=workers, fresh=fresh, dry_run=dry_run, json=json)
+    _study(settings, folder, limit=limit, workers=workers, fresh=fresh, dry_run=dry_run, json=json, reuse=reuse)
 
 
 @data_app.command("build")
@@ -364,15 +369,19 @@ def _study(
     fresh: bool,
     dry_run: bool,
     json: bool,
+    reuse: list[Path] | None = None,
 ) -> None:
     from vestige import studies
     from vestige.report import write_report
-    from vestige.store import read_json
+    from vestige.store import open_existing, read_json
 
+    others = [open_existing(folder)[0] for folder in reuse or ()]
     if dry_run:
         _plan(settings, out, json)
         return
     laboratory = studies.open_laboratory(settings, out, fresh=fresh)
+    for other in others:
+        studies.adopt(laboratory, other)
     record = studies.conduct(laboratory, workers=workers, limit=limit)
     page = write_report(out)
     if json:

@@ -112,6 +112,23 @@ class Laboratory:
         model = self.model_name(Run(run.seed, run.training, stage, run.variant))
         return fingerprint("shadow", model, run.index)
 
+    def adopt(self, other: Store, runs: Iterable[Run]) -> int:
+        """Take over what another run folder holds of these runs, under the same fingerprints; how many steps."""
+        runs = tuple(runs)
+        steps = [step for run in runs for step in self._steps(run)]
+        steps += [
+            ("shadows", self.shadow_name(run, stage)) for run in self.shadow_runs(runs) for stage in run.stages
+        ]  # fmt: skip
+        return sum(self.store.adopt(other, kind, name) for kind, name in dict.fromkeys(steps))
+
+    def _steps(self, run: Run) -> tuple[tuple[str, str], ...]:
+        return (
+            ("data", self.data_name(run.seed, run.variant)),
+            ("models", self.model_name(run)),
+            ("scores", self.scores_name(run)),
+            ("outputs", self.outputs_name(run)),
+        )
+
     def check_room(self, runs: Iterable[Run]) -> None:
         """Raise InputError if the data sets of these runs, already built, are too small for what is asked.
 

@@ -90,6 +90,24 @@ class Store:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
+    def adopt(self, other: Store, kind: str, name: str) -> bool:
+        """Copy a finished step of another run folder, unless it is here already; whether one was copied.
+
+        Raises InputError where the other's files are not what was written, or ours cannot be.
+        """
+        if self.has(kind, name) or not other.has(kind, name):
+            return False
+        source, final = other.load(kind, name).path, self.folder(kind, name)
+        draft = final.with_name(f".{name}.{uuid.uuid4().hex[:8]}")
+        try:
+            shutil.copytree(source, draft)
+            draft.rename(final)
+        except OSError as error:
+            raise InputError(_unwritten(final, error)) from None
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return True
+
     def facts(self, kind: str) -> list[dict[str, Any]]:
         """The facts of every finished step of this kind, in the order of their names."""
         return [read_json(path) for path in sorted((self.root / kind).glob("[!.]*/result.json"))]

@@ -243,7 +243,7 @@ class Study:
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
     "paper": {
-        "seeds": 1,
+        "seeds": 3,
         "data": {"per_class": 50},
         "model": {"hidden": [1000, 1000]},
     },
@@ -257,7 +257,7 @@ DOSE_GRID = {"training": ["with"], "stages": ["before", "R0", "R1"], "variants":
 # 15 a class leave as many unrelated samples beside ten copies as 10 a class leave beside five: four.
 DOSE_PRESETS = {
     "small": {**PRESETS["small"], "seeds": 3, "data": {"per_class": 15}, **DOSE_GRID},
-    "paper": {**PRESETS["paper"], **DOSE_GRID},
+    "paper": {**PRESETS["paper"], "seeds": 1, **DOSE_GRID},
 }
 METHODS_GRID = {
     "stages": ["before", "R0", "R1", *METHOD_STAGES],
@@ -348,6 +348,12 @@ def open_laboratory(
         experiment.rehearse(settings)
     opened = store.open_folder(out, settings, __version__, source, fresh=fresh)
     return experiment.Laboratory(settings, opened, source)
+
+
+def adopt(laboratory: experiment.Laboratory, other: store.Store, *, say: Callable[[str], None] = executor.say) -> None:
+    """Take over the finished steps of another run folder that this study needs too."""
+    count = laboratory.adopt(other, experiment.plan(laboratory.config))
+    say(f"{count} finished steps taken over from {other.root}")
 
 
 def conduct(
