@@ -17,12 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.optimize import nnls
 from scipy.stats import spearmanr
 
-from vestige import assets, dataset, image, provenance
+from vestige import assets, dataset, image, influence, provenance
 from vestige.executor import one_thread
-from vestige.image.objective import rivals
 from vestige.image.recover import match, reconstruct
 from vestige.image.span import RowSpace
 from vestige.random import stream
@@ -46,25 +44,9 @@ def prepare(n, seed, changes):
 
 
 def strengths(model, members):
-    """λ_i‖∇m_i‖ of each member: non-negative least squares of θ on the margins' gradients, from their Gram matrix."""
-    layers = [layer.weight.detach().double() for layer in model.linear()]
-    a = [(members.x - model.mean).flatten(1).double()]
-    z = []
-    for position, weight in enumerate(layers[:-1]):
-        bias = model.linear()[0].bias.detach().double() if position == 0 else 0.0
-        z.append(a[-1] @ weight.T + bias)
-        a.append(z[-1].relu())
-    f = a[-1] @ layers[-1].T
-    delta = [torch.nn.functional.one_hot(members.y, f.shape[1]).double() - rivals(f, members.y, "soft")]
-    for position in range(len(z) - 1, -1, -1):
-        delta.insert(0, (delta[0] @ layers[position + 1]) * (z[position] > 0))
-    gram = sum((d @ d.T) * (b @ b.T + (position == 0)) for position, (d, b) in enumerate(zip(delta, a, strict=True)))
-    # ⟨θ, ∇m⟩ = layers · margin by Euler's identity, as the network is homogeneous in its weights.
-    margin = (delta[-1] * f).sum(1)
-    values, vectors = np.linalg.eigh(gram.numpy())
-    root = np.sqrt(np.clip(values, 1e-10, None))
-    lam, _ = nnls((vectors * root).T, (vectors / root).T @ (len(layers) * margin).numpy())
-    return lam * np.sqrt(np.diag(gram.numpy()))
+    """λ_i‖∇m_i‖ of each member, λ by non-negative least squares of θ on the margins' gradients."""
+    found = influence.explain(model, members)
+    return found.multipliers * np.sqrt(np.diag(found.gram))
 
 
 def own_part(model, members):

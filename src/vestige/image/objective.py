@@ -30,6 +30,11 @@ class Weights:
         linear = model.linear()
         return cls(tuple(layer.weight.detach().to(dtype) for layer in linear), linear[0].bias.detach().to(dtype))
 
+    def minus(self, other: Weights, factor: float) -> Weights:
+        """These weights less `factor` times the others."""
+        layers = tuple(a - factor * b for a, b in zip(self.layers, other.layers, strict=True))
+        return Weights(layers, self.bias - factor * other.bias)
+
     def squared_norm(self) -> float:
         return float(sum((matrix**2).sum() for matrix in self.layers) + (self.bias**2).sum())
 
