@@ -112,3 +112,50 @@ def test_copies_among_the_widened(case):
     assert case["model", "constructed_copies"].value == 0.5
     assert case["model", "removed"].value == 3
     assert case["model", "test_accuracy"].value == 0.75
+
+
+def kept(own, margin, explained=0.9, joint=None):
+    """Two targets, t and u, of margin `margin`, of which they carry `own` themselves and o the rest."""
+    from vestige.influence import Contributions, Kept, Share
+
+    ids = ("t", "u", "o")
+    parts = np.array([[own, 0, margin - own], [0, own, margin - own], [0, 0, margin]], float)
+    shares = tuple(
+        Share(name, margin, {"own": own, "similar": 0.0, "near": 0.0, "other": margin - own, "start": 0.0,
+                             "unexplained": 0.0}, {"own": (own, own), "similar": (0.0, 0.0)})
+        for name in ("t", "u")
+    )  # fmt: skip
+    found = Contributions(ids, ids, np.full(3, margin), parts, np.zeros(3))
+    return Kept(found, joint or {"t": 3.0, "u": 0.5, "o": 2.0, "n": 1.0, "m": 0.0}, explained, shares)
+
+
+def influenced(one, before, training="without"):
+    split = Split(("t", "u"), {"t": (), "u": ()}, ("o",), {"t": (), "u": ()}, (), {"t": (), "u": ()}, ("n", "m"), ())
+    labels = dict.fromkeys("tuonm", 0)
+    found = verify.of_influence(one, before, split, training, labels, {"trained_on": ["t", "u", "o"]})
+    return {(measure.group, measure.metric): measure for measure in found}
+
+
+def test_shares_are_of_the_margin_before():
+    found = influenced(kept(own=1.0, margin=2.0), kept(own=3.0, margin=4.0))
+    assert found["target", "own_share"].value == pytest.approx(0.25)
+    assert found["target", "other_share"].value == pytest.approx(0.25)
+    assert ("target", "similar_share") not in found, "there are none without similar samples"
+    assert found["target", "own_share"].n == 2
+    # λ of members t, u, o: 3, 0.5, 2 against 1 and 0: five of six pairs are right.
+    assert found["member", "multiplier_auc"].value == pytest.approx(5 / 6)
+    assert found["target", "multiplier_auc"].value == pytest.approx((1 + 0.5) / 2)
+
+
+@pytest.mark.parametrize(
+    ("one", "before", "why"),
+    [
+        (kept(1.0, 2.0, explained=0.3), kept(1.0, 2.0), "too far from stationarity"),
+        (kept(1.0, 2.0), None, "the stage before was not run"),
+        (kept(1.0, 2.0), kept(1.0, -2.0), "not above 0"),
+    ],
+)
+def test_shares_that_cannot_be_told_say_why(one, before, why):
+    found = influenced(one, before)["target", "own_share"]
+    assert found.value is None
+    assert why in found.why

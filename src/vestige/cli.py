@@ -301,6 +301,45 @@ def verify(
 
 
 @app.command()
+def influence(
+    training: Annotated[str | None, typer.Option("--training", help="Only this arm.")] = None,
+    stage: Annotated[list[str] | None, typer.Option("--stage", help="Only these stages, as R0.")] = None,
+    ids: Annotated[
+        list[str] | None, typer.Option("--ids", metavar="ID", help="These samples instead of the targets; repeat it.")
+    ] = None,
+    out: Out = Path("runs/steps"),
+    data: Data = None,
+    seed: Seed = None,
+    config: Config = None,
+    sets: Sets = None,
+    dry_run: Dry = False,
+    json: Json = False,
+) -> None:
+    """Say which training samples carry the targets' margins in the models of a run folder.
+
+    Without --stage: every model that stands there. With it, models that are missing are made first.
+    """
+    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=False, dry_run=dry_run, json=json)
+    if laboratory is None:
+        return
+    from vestige.executor import one_thread, say
+    from vestige.influence import check
+    from vestige.terminal import show_influence
+    from vestige.types import InputError
+
+    check(laboratory.config.model, laboratory.config.train.sisa is not None)
+    runs = _runs(laboratory, training, stage)
+    if not runs:
+        raise InputError(f"{out} holds no model to look into; run vestige train or unlearn first, or name a --stage")
+    one_thread()
+    found = [record for run in runs for record in laboratory.look_into(run, ids, say)]
+    if json:
+        show_record({"shares": found}, json)
+    else:
+        show_influence(found)
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="A run folder with a finished study.")],
     figures: Annotated[Path | None, typer.Option("--figures", help="Also write the figures as SVG files here.")] = None,

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from vestige import outputs, shadow, verify
+from vestige import influence, outputs, shadow, verify
 from vestige.dataset import split_of
 from vestige.experiment import Laboratory, labels_of
 from vestige.store import read_json
-from vestige.types import Run, Scores, ShadowRun
+from vestige.types import Run, Scores, ShadowRun, Split
 
 Recalls = Mapping[str, Mapping[str, float]]
 """Group → sample → NCC, of one run."""
@@ -49,6 +49,11 @@ def take(laboratory: Laboratory, runs: Iterable[Run]) -> tuple[dict[Run, list[ve
             measures[run] = verify.measure(scores, split, run.training, labels, model)
         else:
             measures[run] = verify.of_accuracy(model) + verify.of_removal(model, split)
+        if "influence" in measure:
+            first = replace(run, stage="before")
+            before = _influence(laboratory, first, split) if laboratory.is_done(first) else None
+            kept = _influence(laboratory, run, split)
+            measures[run] += verify.of_influence(kept, before, split, run.training, labels, model)
         if "outputs" in measure:
             own = _outputs(laboratory, run, labels)
             others = {
@@ -205,6 +210,50 @@ def difference(
     units = [ours[seed][0] - theirs[seed][0] for seed in both]
     n = sum(ours[seed][1] for seed in both)
     return verify.Measure(group, f"{metric} {first} − {second}", *verify.mean_interval(units), n), len(both)
+
+
+def carriers(laboratory: Laboratory, runs: Iterable[Run]) -> list[dict[str, Any]]:
+    """Who carries the margin of each target in each finished run: its parts in logits, their ranges, who carries most.
+
+    why: the reason where parts cannot be told (`influence.why_not`), else "". Empty where not measured.
+    """
+    if "influence" not in laboratory.config.measure:
+        return []
+    found = []
+    for run in runs:
+        if not laboratory.is_done(run):
+            continue
+        manifest = laboratory.store.load("data", laboratory.data_name(run.seed, run.variant))
+        kept = _influence(laboratory, run, split_of(manifest.facts["split"]))
+        found += [
+            {
+                "seed": run.seed, "variant": run.variant, "training": run.training, "stage": run.stage,
+                **influence.record(share, kept.contributions, kept.explained),
+            }
+            for share in kept.shares
+        ]  # fmt: skip
+    return found
+
+
+def carried(carriers: Sequence[Mapping[str, Any]], part: str) -> dict[Run, Recalls]:
+    """Run → "target" → each target's part of its margin, in units of the targets' mean margin before unlearning."""
+    lots: dict[Run, dict[str, Mapping[str, Any]]] = {}
+    for one in carriers:
+        if not one["why"]:
+            run = Run(one["seed"], one["training"], one["stage"], one["variant"])
+            lots.setdefault(run, {})[one["target"]] = one
+    found: dict[Run, Recalls] = {}
+    for run, targets in lots.items():
+        before = lots.get(replace(run, stage="before"), {})
+        scale = float(np.mean([one["margin"] for one in before.values()])) if before else 0.0
+        if scale > 0:
+            found[run] = {"target": {name: one["parts"][part] / scale for name, one in targets.items()}}
+    return found
+
+
+def _influence(laboratory: Laboratory, run: Run, split: Split) -> influence.Kept:
+    entry = laboratory.store.load("influence", laboratory.influence_name(run))
+    return influence.restore(entry.facts, entry.arrays, split, run.training)
 
 
 def _outputs(laboratory: Laboratory, run: Run, labels: Mapping[str, int]) -> outputs.Outputs:

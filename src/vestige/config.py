@@ -270,14 +270,14 @@ class StudyConfig(Settings):
     variants: dict[str, dict[str, Any]] = Field(
         {}, description="name → data settings over those above: the conditions of a dose study"
     )
-    measure: tuple[Literal["recall", "outputs", "membership"], ...] = ("recall",)
+    measure: tuple[Literal["recall", "influence", "outputs", "membership"], ...] = ("recall",)
     outputs: OutputsConfig = OutputsConfig()
     shadow: ShadowConfig = ShadowConfig()
 
     @model_validator(mode="after")
     def _measurable(self) -> Self:
         if not self.measure:
-            raise ValueError("measure needs at least one of recall, outputs, membership")
+            raise ValueError("measure needs at least one of recall, influence, outputs, membership")
         if "membership" in self.measure and "outputs" not in self.measure:
             raise ValueError("measure: membership is judged on outputs; add outputs")
         return self

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from vestige import __version__, outputs, shadow, verify
+from vestige import __version__, influence, outputs, shadow, verify
 from vestige.config import StudyConfig, fingerprint
 from vestige.dataset import split_of
 from vestige.stages import ALIASES, Stage, parse
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from torch import nn
 
+    from vestige.influence import Start
     from vestige.store import Entry
     from vestige.types import Samples, Split
 
@@ -62,13 +63,15 @@ def check_method(config: StudyConfig, stage: Stage) -> None:
 def plan(config: StudyConfig, *, recall: bool = True) -> tuple[Run, ...]:
     """The runs of a study, in each variant, models before unlearning first. R1 and widening exist *with* only.
 
-    recall: whether reconstruction will be asked for, where the study measures recall. Raises InputError for unknown
-    stages, and for a method or reconstruction that cannot serve the models.
+    recall: whether reconstruction and influence will be asked for, where the study measures them. Raises InputError
+    for unknown stages, and for a method or measure that cannot serve the models.
     """
     from vestige.modality import modality
 
     if recall and "recall" in config.measure:
         modality(config.modality).check_recover(config.model, config.train.sisa is not None)
+    if recall and "influence" in config.measure:
+        influence.check(config.model, config.train.sisa is not None)
     stages = {name: check(name) for name in config.stages}
     for stage in stages.values():
         check_method(config, stage)
@@ -104,6 +107,9 @@ class Laboratory:
     def scores_name(self, run: Run) -> str:
         return fingerprint("scores", self.model_name(run), self.config.recover, run.seed)
 
+    def influence_name(self, run: Run) -> str:
+        return fingerprint("influence", self.model_name(run), run.seed)
+
     def outputs_name(self, run: Run) -> str:
         return fingerprint("outputs", self.model_name(run), self.config.outputs, run.seed)
 
@@ -126,6 +132,7 @@ class Laboratory:
             ("data", self.data_name(run.seed, run.variant)),
             ("models", self.model_name(run)),
             ("scores", self.scores_name(run)),
+            ("influence", self.influence_name(run)),
             ("outputs", self.outputs_name(run)),
         )
 
@@ -145,7 +152,11 @@ class Laboratory:
 
     def is_done(self, run: Run) -> bool:
         """Whether everything that the study measures of this run, shadow models apart, is there."""
-        steps = {"recall": ("scores", self.scores_name), "outputs": ("outputs", self.outputs_name)}
+        steps = {
+            "recall": ("scores", self.scores_name),
+            "influence": ("influence", self.influence_name),
+            "outputs": ("outputs", self.outputs_name),
+        }
         return all(self.store.has(steps[name][0], steps[name][1](run)) for name in self.config.measure if name in steps)
 
     def is_shadow_done(self, run: ShadowRun) -> bool:
@@ -202,6 +213,8 @@ class Laboratory:
         """Everything that the study measures of one run, shadow models apart, where it is not there."""
         if "recall" in self.config.measure:
             self.scores(run, say)
+        if "influence" in self.config.measure:
+            self.influence(run, say)
         if "outputs" in self.config.measure:
             self.outputs(run, say)
 
@@ -232,6 +245,55 @@ class Laboratory:
             "facts": dict(scores.facts),
         }
         self.store.save("scores", name, facts, {"value": scores.value, **scores.evidence}, _clock(start))
+
+    def influence(self, run: Run, say: Say) -> None:
+        """What each training sample contributes to one model's margins, where it is not there."""
+        name = self.influence_name(run)
+        if self.store.has("influence", name):
+            return
+        samples, split = self.data(run.seed, say, run.variant)
+        model, members, began = self.trained(run, say)
+        start = time.time()
+        candidates = samples.take(verify.asked(split, run.training))
+        facts, arrays = influence.ask(model, members, candidates, split, run.training, start=began)
+        self.store.save("influence", name, {**_whose(run), "model": self.model_name(run), **facts}, arrays,
+                        _clock(start))  # fmt: skip
+
+    def look_into(self, run: Run, ids: Iterable[str] | None, say: Say) -> list[dict[str, Any]]:
+        """What carries the margins of these samples, by default the targets, in one model, which is made if need be.
+
+        Raises InputError for ids that the data set of this run does not have.
+        """
+        samples, split = self.data(run.seed, say, run.variant)
+        asked = samples.take(dict.fromkeys(ids) if ids else split.target)
+        model, members, began = self.trained(run, say)
+        found = influence.explain(model, members, start=began)
+        slack = influence.tolerance(found, samples.take(split.never_seen))
+        shares = influence.shares(found, asked, influence.kin_of(split, run.training), slack)
+        top = influence.contributions(found, asked)
+        return [{**_whose(run), **influence.record(share, top, found.explained)} for share in shares]
+
+    def trained(self, run: Run, say: Say) -> tuple[nn.Module, Samples, Start | None]:
+        """One model, the samples that its weights were trained on, and where training began.
+
+        A method that goes on from the model before leaves what that was trained on in the weights. Raises InputError
+        for a model that is no single homogeneous MLP.
+        """
+        from vestige.modality import modality
+        from vestige.random import stream
+
+        influence.check(self.config.model, self.config.train.sisa is not None)
+        samples, _ = self.data(run.seed, say, run.variant)
+        model = self.model(run, say)
+        facts = self.store.load("models", self.model_name(run)).facts
+        gone = [] if _is_from_scratch(parse(run.stage)) else facts["removed"]
+        members = samples.take([*facts["trained_on"], *gone])
+        left = influence.left_of_start(self.config.train, len(members))
+        if left is None:
+            return model, members, None
+        room = modality(self.config.modality)
+        began = room.build(self.config.model, members, generator=stream(run.seed, "train"))
+        return model, members, influence.Start(began, left)
 
     def outputs(self, run: Run, say: Say) -> None:
         """What one model answers, around the targets and while a copy relearns them, where it is not there."""

@@ -16,13 +16,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vestige import multipliers
 from vestige.config import MLPConfig, ModelConfig, TrainConfig
-from vestige.types import InputError, Samples
+from vestige.types import InputError, Samples, Split
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,6 +36,9 @@ ENOUGH = 0.5
 
 PARTS = ("own", "similar", "near", "other", "start", "unexplained")
 """What a margin is split into, in the order in which it is told."""
+
+RANGED = ("own", "similar")
+"""The parts whose ranges are told."""
 
 NOT_HOMOGENEOUS = (
     "influence by multipliers applies to the homogeneous MLP only, {found}: it explains the weights as Σ λ∇m, which "
@@ -259,7 +262,7 @@ def shares(explanation: Explanation, asked: Samples, kin: Mapping[str, Kin], sla
     made = []
     for at, name in enumerate(asked.ids):
         parts = divide(found, name, kin.get(name, {}))
-        groups = {"own": {name}, "similar": set(kin.get(name, {}).get("similar", ())) - {name}}
+        groups = dict(zip(RANGED, ({name}, set(kin.get(name, {}).get("similar", ())) - {name}), strict=True))
         ranges = {part: _range(explanation, asked, at, ids, slack) for part, ids in groups.items()}
         made.append(Share(name, float(found.margin[at]), parts, ranges))
     return tuple(made)
@@ -276,3 +279,80 @@ def _range(explanation: Explanation, asked: Samples, at: int, ids: set[str], sla
     direction = np.where(inside, row, 0.0) / explanation.factors.degree
     budget = slack * explanation.trained.size
     return multipliers.extremes(explanation.gram, explanation.slope, explanation.multipliers, direction, budget)
+
+
+def record(share: Share, found: Contributions, explained: float) -> dict[str, Any]:
+    """A share as a plain record, with the training samples that carry most; why: the reason where it cannot be told."""
+    return {
+        "target": share.name, "margin": share.margin, "parts": dict(share.parts),
+        "ranges": {part: list(ends) for part, ends in share.ranges.items()},
+        "top": [list(pair) for pair in found.top(share.name)], "explained": explained, "why": why_not(explained),
+    }  # fmt: skip
+
+
+def kin_of(split: Split, training: str) -> dict[str, Kin]:
+    """Each target's similar and near samples in this training arm."""
+    return {
+        name: {"similar": split.similar[name] if training == "with" else (), "near": split.near[name]}
+        for name in split.target
+    }
+
+
+def ask(
+    model: nn.Module, members: Samples, candidates: Samples, split: Split, training: str, *, start: Start | None
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What is kept of one model: facts, and arrays in float64.
+
+    members: what its weights were trained on, n of them. candidates: all whose membership is asked: the original arm,
+    never-seen samples and others. Arrays: multipliers λ (n,); joint, λ of all candidates fitted together; margin, start
+    (N,) and parts (N, n) of the N samples of the original arm (`Contributions`); ranges (targets, RANGED, 2).
+    """
+    found = explain(model, members, start=start)
+    slack = tolerance(found, candidates.take(split.never_seen))
+    arm = candidates.take(split.training(training))
+    split_up = contributions(found, arm)
+    targets = shares(found, arm.take(split.target), kin_of(split, training), slack)
+    together = explain(model, candidates, start=start)
+    facts = {
+        "ids": list(arm.ids), "of": list(members.ids), "candidates": list(candidates.ids),
+        "targets": list(split.target),
+        "facts": {"explained": found.explained, "violation": found.violation, "tolerance": slack},
+    }  # fmt: skip
+    ranges = [[share.ranges[part] for part in RANGED] for share in targets]
+    arrays = {
+        "multipliers": found.multipliers, "joint": together.multipliers, "margin": split_up.margin,
+        "start": split_up.start, "parts": split_up.parts, "ranges": np.array(ranges),
+    }  # fmt: skip
+    return facts, arrays
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was kept of one model by `ask`. joint: sample → λ fitted with all candidates. shares: of the targets."""
+
+    contributions: Contributions
+    joint: Mapping[str, float]
+    explained: float
+    shares: tuple[Share, ...]
+
+    @property
+    def margins(self) -> dict[str, float]:
+        """Target → its margin."""
+        return {share.name: share.margin for share in self.shares}
+
+
+def restore(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray], split: Split, training: str) -> Kept:
+    """What `ask` gave, as it was kept."""
+    found = Contributions(tuple(facts["ids"]), tuple(facts["of"]), arrays["margin"], arrays["parts"], arrays["start"])
+    kin = kin_of(split, training)
+    told = tuple(
+        Share(
+            name,
+            float(found.margin[found.ids.index(name)]),
+            divide(found, name, kin[name]),
+            {part: (float(low), float(high)) for part, (low, high) in zip(RANGED, ranges, strict=True)},
+        )
+        for name, ranges in zip(facts["targets"], arrays["ranges"], strict=True)
+    )
+    joint = dict(zip(facts["candidates"], arrays["joint"].tolist(), strict=True))
+    return Kept(found, joint, facts["facts"]["explained"], told)

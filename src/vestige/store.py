@@ -25,7 +25,7 @@ from vestige.types import InputError
 
 SCHEMA_VERSION = 1
 MARKER = "vestige.json"
-KINDS = ("data", "models", "scores", "outputs", "shadows")
+KINDS = ("data", "models", "scores", "influence", "outputs", "shadows")
 TOP_FILES = (MARKER, "result.json", "run.json", "report.html")
 ROOM_NEEDED = 64 * 2**20
 

@@ -23,7 +23,7 @@ class Claim:
     """A statement about a group's NCC, or another metric, at two stages, with a bar fixed here and not fitted to a run.
 
     variants: of the first and of the second, in a dose study. It holds if mean(first − second) is at least, or at
-    most, the bar.
+    most, the bar. yes, no: may hold {percent}, the mean as a percentage.
     """
 
     name: str
@@ -81,6 +81,12 @@ TARGET_CLAIMS = (
         "Forgetting its 5 most similar samples as well mends it",
         "Forgetting its 5 most similar samples as well does not clearly mend it",
     ),
+    Claim(
+        "similar-samples-carry-it", "with", "R0", "R1", "at least", 0.50,
+        "After retraining without it, {percent} of the target's margin is still carried by its similar samples",
+        "After retraining without it, only {percent} of the target's margin is carried by its similar samples",
+        metric="similar_share",
+    ),
 )  # fmt: skip
 
 
@@ -129,7 +135,13 @@ ENHANCED_CLAIMS = (
     ),
 )  # fmt: skip
 
-QUANTITIES = {"ncc": "NCC", "lira_auc": "LiRA's AUC", "u_lira_auc": "U-LiRA's AUC", "average_gap": "average gap"}
+QUANTITIES = {
+    "ncc": "NCC",
+    "lira_auc": "LiRA's AUC",
+    "u_lira_auc": "U-LiRA's AUC",
+    "average_gap": "average gap",
+    "similar_share": "similar samples' share in the margin",
+}
 
 METHOD_STAGES = (
     "finetune", "relabel", "GA", "NegGrad+", "SCRUB", "BadTeacher", "SalUn", "L1-sparse", "CF-k", "EU-k", "SSD",
@@ -240,9 +252,11 @@ class Study:
     claims: tuple[Claim, ...]
 
 
+RECALLED = {"measure": ["recall", "influence"]}
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {},
+    "small": {**RECALLED},
     "paper": {
+        **RECALLED,
         "seeds": 3,
         "data": {"per_class": 50},
         "model": {"hidden": [1000, 1000]},
@@ -253,7 +267,9 @@ ENHANCED_GRID = {
     "training": ["with"],
     "stages": ["before", "R0", "R1", "RF-1+3", "RF-1+5", "RF-1+7", "RF-1+10"],
 }
-DOSE_GRID = {"training": ["with"], "stages": ["before", "R0", "R1"], "variants": dose.grid()}
+DOSE_GRID = {
+    "training": ["with"], "stages": ["before", "R0", "R1"], "variants": dose.grid(), "measure": ["recall"]
+}  # fmt: skip
 # 15 a class leave as many unrelated samples beside ten copies as 10 a class leave beside five: four.
 DOSE_PRESETS = {
     "small": {**PRESETS["small"], "seeds": 3, "data": {"per_class": 15}, **DOSE_GRID},
@@ -266,7 +282,7 @@ METHODS_GRID = {
 SHARDED_GRID = {"stages": ["before", "R0", "R1", *SHARDED_STAGES], "train": {"sisa": {}}}
 STUDIES: dict[str, Study] = {
     "quickstart": Study(
-        "Do near-copies keep a forgotten image alive?", {"small": {"seeds": 1}}, TARGET_CLAIMS
+        "Do near-copies keep a forgotten image alive?", {"small": {**RECALLED, "seeds": 1}}, TARGET_CLAIMS
     ),
     "image-target": Study(
         "Do similar samples spoil the unlearning of the target? (E2)", PRESETS, TARGET_CLAIMS
@@ -458,6 +474,8 @@ def result(laboratory: experiment.Laboratory, runs: tuple[Run, ...], *, complete
     """The record of result.json: the tidy table, the verdicts, and what made them."""
     settings = laboratory.config
     measures, recalls = collect.take(laboratory, runs)
+    carriers = collect.carriers(laboratory, runs)
+    carried = collect.carried(carriers, "similar")
     lots = tuple(dict.fromkeys((run.seed, run.variant) for run in runs))
     return {
         "schema_version": store.SCHEMA_VERSION,
@@ -468,8 +486,9 @@ def result(laboratory: experiment.Laboratory, runs: tuple[Run, ...], *, complete
         "missing": collect.missing(measures),
         "doses": dose.doses(settings),
         "equivalents": dose.equivalents(settings, recalls) if "recall" in settings.measure else [],
+        "influence": carriers,
         "metrics": verify.METRICS,
-        "verdicts": [judge(claim, recalls, measures) for claim in STUDIES[settings.study].claims],
+        "verdicts": [judge(claim, recalls, measures, carried) for claim in STUDIES[settings.study].claims],
         "provenance": {
             **provenance.reproducible(settings, laboratory.source, command(settings)),
             "data": {_key(lot): laboratory.data_name(*lot) for lot in lots if not lot[1]},
@@ -480,15 +499,18 @@ def result(laboratory: experiment.Laboratory, runs: tuple[Run, ...], *, complete
 
 
 def judge(
-    claim: Claim, recalls: Mapping[Run, collect.Recalls], measures: collect.Measures | None = None
+    claim: Claim,
+    recalls: Mapping[Run, collect.Recalls],
+    measures: collect.Measures | None = None,
+    carried: Mapping[Run, collect.Recalls] | None = None,
 ) -> dict[str, Any]:
     """Whether a claim holds: on the mean, and with the whole interval. None where it was not measured.
 
-    recalls: for claims about NCC. measures: for those about other metrics.
+    recalls: for claims about NCC. carried: for those about what similar samples carry. measures: about other metrics.
     """
     at = (claim.training, claim.first, claim.second, claim.variants)
-    if claim.metric == "ncc":
-        contrast = collect.contrast(recalls, claim.group, *at)
+    if claim.metric in ("ncc", "similar_share"):
+        contrast = collect.contrast(recalls if claim.metric == "ncc" else carried or {}, claim.group, *at)
     else:
         contrast = collect.difference(measures or {}, claim.group, claim.metric, *at)
     first, second = (
@@ -497,7 +519,7 @@ def judge(
     )
     record: dict[str, Any] = {
         "name": claim.name,
-        "claim": claim.yes,
+        "claim": claim.yes.format(percent="most"),
         "training": claim.training,
         "quantity": f"{QUANTITIES[claim.metric]} of {GROUPS[claim.group]}, {first} − {second}",
         "rule": f"{claim.rule} {claim.bar:.2f}",
@@ -519,7 +541,7 @@ def judge(
         "high": found.high,
         "n": found.n,
         "seeds": seeds,
-        "sentence": claim.yes if holds else claim.no,
+        "sentence": (claim.yes if holds else claim.no).format(percent=f"{100 * (found.value or 0):.0f} %"),
     }
 
 
@@ -531,6 +553,9 @@ def _why_not(claim: Claim, measures: collect.Measures, first: str, second: str) 
             at_it = (run.training, run.stage, run.variant) in its
             if at_it and (one.group, one.metric) == (claim.group, claim.metric) and one.value is None:
                 return one.why
+    ran = {(run.training, run.stage, run.variant) for run in measures}
+    if claim.metric != "ncc" and ran.issuperset(its):
+        return f"{claim.metric} was not measured"
     return f"the stages {first} and {second} were not both run"
 
 

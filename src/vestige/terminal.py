@@ -134,6 +134,46 @@ def _table(caption: str) -> Table:
     return Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold", caption=caption, caption_justify="left")
 
 
+INFLUENCE_CAPTION = (
+    "Parts of the margin (the own class's logit over the others), in logits; they sum to it. own, similar: with the "
+    "range in which they can be told apart. start: what is left of the weights before training. Below: the training "
+    "samples that carry most, largest first."
+)
+
+
+def show_influence(found: list[dict[str, Any]]) -> None:
+    """What carries each sample's margin, by model, and who carries most: lines of 100 columns."""
+    from rich.console import Console
+
+    parts = tuple(found[0]["parts"])
+    ranged = tuple(found[0]["ranges"])
+    width = max(len(one["target"]) for one in found)
+    for key in dict.fromkeys((one["training"], one["stage"]) for one in found):
+        lot = [one for one in found if (one["training"], one["stage"]) == key]
+        told = f"{100 * lot[0]['explained']:.0f} % of the weights explained"
+        print(f"{key[0]} similar samples, {key[1]}: {told}")
+        if lot[0]["why"]:
+            print(f"  withheld: {lot[0]['why']}\n")
+            continue
+        heads = [f"{part:>{21 if part in ranged else 11}}" for part in parts]
+        print(f"  {'sample':<{width}}  margin{''.join(heads)}")
+        for one in lot:
+            cells = [_part(one, part) for part in parts]
+            print(f"  {one['target']:<{width}}  {one['margin']:6.2f}{''.join(cells)}")
+            print(f"  {'':<{width}}  {', '.join(f'{name} {part:.2f}' for name, part in one['top'] if part > 0)}")
+        print()
+    Console(width=100).print(INFLUENCE_CAPTION)
+
+
+def _part(one: dict[str, Any], part: str) -> str:
+    """A part, with its range where it has one."""
+    value = f"{one['parts'][part] + 0.0:.2f}"
+    if part not in one["ranges"]:
+        return f"{value:>11}"
+    low, high = (f"{end:.1f}" for end in one["ranges"][part])
+    return f"{f'{value} [{low}, {high}]':>21}"
+
+
 def show_tuned(found: dict[str, dict[str, Any]]) -> None:
     """What tuning found: a line per method, and its settings."""
     print("gap: mean |Δ| to R0; time: as a share of retraining's\n")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vestige import influence
 from vestige.types import InputError, Samples, Scores, Split
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 BOUNDS = {"ncc": (-1.0, 1.0), "ssim": (-1.0, 1.0), "auc": (0.0, 1.0), "tpr_at_1pct_fpr": (0.0, 1.0)}
 BOUNDS |= {"outside": (0.0, 1.0), "span_auc": (0.0, 1.0), "span_tpr_at_1pct_fpr": (0.0, 1.0)}
+BOUNDS |= dict.fromkeys(("explained", "multiplier_auc", "multiplier_tpr_at_1pct_fpr"), (0.0, 1.0))
 BOUNDS |= {f"{part}_accuracy": (0.0, 1.0) for part in ("train", "forget", "near", "test")} | {
     "constructed_copies": (0.0, 1.0)
 }
@@ -33,6 +35,7 @@ BOUNDS |= {"js": (0.0, math.log(2)), "activation_distance": (0.0, math.sqrt(2))}
 BOUNDS |= dict.fromkeys(("residual_knowledge", "klom", "relearn_time", "relearn_time_loss", "rte"), (0.0, math.inf))
 """Metrics that cannot leave a range."""
 
+SHARE = "share of the margin before"
 METRICS: dict[str, dict[str, str]] = {
     "ncc": {"unit": "−1…1", "better": "reference", "what": "correlation of a sample with its best reconstruction"},
     "ssim": {"unit": "−1…1", "better": "reference", "what": "SSIM of a sample and that reconstruction"},
@@ -43,6 +46,15 @@ METRICS: dict[str, dict[str, str]] = {
     "span_tpr_at_1pct_fpr": {"unit": "0…1", "better": "0.01", "what": "members nearer than the null's 1 % threshold"},
     "found": {"unit": "images", "better": "reference", "what": "candidates black and white enough to pass for exact"},
     "residual": {"unit": "1 = before, 0 = R1", "better": "0", "what": "NCC of the targets between R1 and before"},
+    "own_share": {"unit": SHARE, "better": "reference", "what": "what a target itself carries of its margin"},
+    "similar_share": {"unit": SHARE, "better": "reference", "what": "what its similar samples carry of it"},
+    "near_share": {"unit": SHARE, "better": "reference", "what": "what its natural neighbours carry of it"},
+    "other_share": {"unit": SHARE, "better": "reference", "what": "what all other training samples carry of it"},
+    "start_share": {"unit": SHARE, "better": "none", "what": "what is left in it of the weights before training"},
+    "unexplained_share": {"unit": SHARE, "better": "none", "what": "what no training sample explains of it"},
+    "explained": {"unit": "share of ‖θ‖²", "better": "none", "what": "what Σ λ∇m explains of the weights"},
+    "multiplier_auc": {"unit": "0…1", "better": "0.5", "what": "chance that a member's λ exceeds that of its null"},
+    "multiplier_tpr_at_1pct_fpr": {"unit": "0…1", "better": "0.01", "what": "members above the null's 1 % λ"},
     "train_accuracy": {"unit": "0…1", "better": "reference", "what": "accuracy on what the model trained on"},
     "forget_accuracy": {"unit": "0…1", "better": "reference", "what": "accuracy on the targets"},
     "near_accuracy": {"unit": "0…1", "better": "reference", "what": "accuracy on the targets' innocent neighbours"},
@@ -233,6 +245,56 @@ def measure(
     found += of_accuracy(model)
     found += [Measure("model", fact, scores.facts[fact], None, None, 1) for fact in ("unexplained", "found")]
     return found + of_removal(model, split)
+
+
+def of_influence(
+    kept: influence.Kept,
+    before: influence.Kept | None,
+    split: Split,
+    training: str,
+    labels: Mapping[str, int],
+    model: Mapping[str, Any],
+) -> list[Measure]:
+    """Who carries the targets' margins, and what the multipliers tell of membership.
+
+    before: the same of the model before unlearning, whose mean margin of the targets is the unit of shares, so that
+    they can be compared over stages. They are withheld where too little of the weights is explained.
+    """
+    found = [Measure("model", "explained", kept.explained, None, None, 1)]
+    why, scale = _no_shares(kept, before), float(np.mean(list(before.margins.values()))) if before else 0.0
+    for part in influence.PARTS:
+        if part == "similar" and training != "with":
+            continue
+        if why:
+            found.append(Measure("target", f"{part}_share", None, None, None, 0, why))
+            continue
+        values = [share.parts[part] / scale for share in kept.shares]
+        found.append(Measure("target", f"{part}_share", *mean_interval(values), len(values)))
+
+    def multipliers(ids: Iterable[str]) -> np.ndarray:
+        return np.array([kept.joint[name] for name in ids])
+
+    n = len(model["trained_on"])
+    members, never = multipliers(model["trained_on"]), multipliers(split.never_seen)
+    found.append(Measure("member", "multiplier_auc", *auc_interval(members, never), n))
+    hits = round(tpr_at_fpr(members, never) * n)
+    found.append(Measure("member", "multiplier_tpr_at_1pct_fpr", *share_interval(hits, n), n))
+    ranks = [
+        auc(multipliers([target]), multipliers(name for name in split.never_seen if labels[name] == labels[target]))
+        for target in split.target
+    ]
+    return [*found, Measure("target", "multiplier_auc", *mean_interval(ranks, BOUNDS["auc"]), len(ranks))]
+
+
+def _no_shares(kept: influence.Kept, before: influence.Kept | None) -> str:
+    """Why shares cannot be told, "" where they can."""
+    if why := influence.why_not(kept.explained):
+        return why
+    if before is None:
+        return "the stage before was not run, and its margin is the unit"
+    if np.mean(list(before.margins.values())) <= 0:
+        return "the targets' mean margin before unlearning is not above 0: there is nothing to divide"
+    return ""
 
 
 def of_accuracy(model: Mapping[str, Any]) -> list[Measure]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vestige.report import bars, gallery, lines, rows, sheet
-from vestige.report.record import Block, Chart, Figure, LineChart, RowChart, SampleChart, Sheet, Taken
+from vestige.report import bars, gallery, lines, rows, sheet, stack
+from vestige.report.record import Block, Chart, Figure, LineChart, RowChart, SampleChart, Sheet, StackChart, Taken
 from vestige.report.svg import Numbers, standalone, svg
 
 BETWEEN = 34
@@ -26,6 +26,8 @@ def draw(chart: Chart) -> tuple[str, Numbers]:
             return bars.draw(chart)
         case LineChart():
             return lines.draw(chart)
+        case StackChart():
+            return stack.draw(chart)
         case Taken():
             return lines.draw_taken(chart)
 

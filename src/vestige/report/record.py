@@ -177,6 +177,37 @@ class Taken:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """One part of a stacked bar: its mean. least, most: the ends of the range in which it can be told, None where none.
+
+    point: its series is the part's name.
+    """
+
+    point: Point
+    least: float | None = None
+    most: float | None = None
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stacked bar: a stage, what it is, its segments; why: the reason where there are none."""
+
+    stage: str
+    what: str
+    segments: tuple[Segment, ...]
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class StackChart:
+    """Parts of a whole by stage; parts below 0 stand left of the zero line. parts: (name, legend)."""
+
+    heading: str
+    parts: tuple[tuple[str, str], ...]
+    rows: tuple[Stack, ...]
+
+
+@dataclass(frozen=True)
 class Sheet:
     """Small pictures in a grid, for one seed. columns: (head, note). rows: (head, note, cells).
 
@@ -253,7 +284,7 @@ class Recalls:
     back: Mapping[tuple[str, str], tuple[int, int]]
 
 
-Chart = Block | Sheet | RowChart | SampleChart | LineChart | Taken
+Chart = Block | Sheet | RowChart | SampleChart | LineChart | StackChart | Taken
 
 
 @dataclass(frozen=True)

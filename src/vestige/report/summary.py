@@ -39,6 +39,7 @@ def summarise(root: Path) -> Summary:
     material = Material(
         config, rows, record["verdicts"], shelf, failed, record.get("gaps", ()), record.get("missing", ()),
         record.get("doses", {}), record.get("equivalents", ()), shelves,
+        record.get("influence", ()),
     )  # fmt: skip
     recalls = _recalls(material.found, shelf)
     data = [entry for one in (shelf, *shelves.values()) for entry in one.data.values()]
