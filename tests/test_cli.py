@@ -51,6 +51,20 @@ def test_steps_one_by_one_then_the_study_finds_them(run, npz):
     assert "RF-1+2" in text
     status, text, _ = run("report", "steps")
     assert status == 2
+    status, text, _ = run("influence", *out, "--json")
+    assert status == 0
+    shares = json.loads(text)["shares"]
+    assert {(one["stage"], len(one["parts"])) for one in shares} == {("before", 6), ("RF-1+2", 6)}
+    assert len(shares) == 4
+    for one in shares:
+        assert abs(sum(one["parts"].values()) - one["margin"]) < 1e-9
+    other = shares[0]["top"][0][0]
+    status, text, _ = run("influence", *out, "--stage", "before", "--training", "with", "--ids", other)
+    assert status == 0
+    assert max(map(len, text.splitlines())) <= 110
+    assert other in text
+    status, _, err = run("influence", *out, "--ids", "nobody")
+    assert (status, "'nobody'" in err) == (2, True)
 
 
 @pytest.mark.parametrize("changes", [["model.kind=cnn", "model.channels=[4]"], ["train.sisa={shards: 2, slices: 2}"]])
@@ -212,6 +226,15 @@ def test_verify_without_models(run, npz):
     status, _, err = run("verify", "--out", "a")
     assert status == 2
     assert "holds no model to verify" in err
+
+
+def test_influence_without_models_or_of_other_networks(run, npz):
+    status, _, err = run("influence", "--data", npz, *SETS)
+    assert (status, "no model to look into" in err) == (2, True)
+    kept = [part for item in TINY if not item.startswith("model.hidden") for part in ("--set", item)]
+    cnn = ("--set", "model.kind=cnn", "--set", "model.channels=[4]")
+    status, _, err = run("influence", "--data", npz, *kept, *cnn, "--stage", "before", "--out", "cnn")
+    assert (status, "homogeneous MLP only" in err) == (2, True)
 
 
 def test_doctor_and_version(run):

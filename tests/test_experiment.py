@@ -93,6 +93,12 @@ def test_result_is_tidy(finished):
         assert set(row) == {"variant", "training", "stage", "group", "metric", "mean", "low", "high", "n", "seeds"}
         assert row["seeds"] <= 2
         assert row["metric"] in record["metrics"]
+    assert {"recall", "influence"} == set(config(finished[0]).measure)
+    assert len(record["influence"]) == 16 * 2
+    for one in record["influence"]:
+        assert abs(sum(one["parts"].values()) - one["margin"]) < 1e-9
+    cells = {(row["training"], row["stage"], row["metric"]): row for row in record["rows"]}
+    assert cells["with", "before", "explained"]["mean"] > 0
     assert {verdict["holds"] for verdict in record["verdicts"]} >= {None}, "RF-1+5 was not run: not computed"
 
 

@@ -47,6 +47,15 @@ def test_nothing_points_along_theta():
     assert multipliers.solve(np.eye(3), -np.ones(3)).tolist() == [0, 0, 0]
 
 
+def test_a_sample_without_gradient_explains_nothing():
+    K, b = np.diag([2.0, 0.0, 1.0]), np.array([2.0, 0.0, 3.0])
+    found = multipliers.solve(K, b)
+    np.testing.assert_allclose(found, [1, 0, 3])
+    assert multipliers.violation(K, b, found) < 1e-9
+    assert multipliers.extremes(K, b, found, np.array([0.0, 1.0, 0.0]), 0.1) == (0, 0)
+    assert multipliers.gains(K, found, np.zeros((3, 1)), np.zeros(1), np.zeros(1)).tolist() == [0]
+
+
 def test_the_range_of_two_by_hand():
     """K = [[1, ρ], [ρ, 1]], λ* = (1, 1): λ₁ may move by √(slack / (1 − ρ²)), as λ₂ adjusts to it."""
     rho, slack = 0.8, 0.01

@@ -563,3 +563,55 @@ def test_the_report_needs_no_torch(folder: Path) -> None:
 )
 def test_the_limits_name_the_network_and_its_training(settings, said):
     assert any(said in line for line in words.limits(Recalls({}, {}, {}), config_of(**settings), 10))
+
+
+SHARES = {
+    "before": {"own": 0.3, "similar": 0.6, "near": -0.2, "other": 0.3, "start": 0.0, "unexplained": 0.0},
+    "R0": {"own": 0.0, "similar": 0.7, "near": -0.2, "other": 0.3, "start": 0.05, "unexplained": 0.05},
+}
+
+
+def influenced(tmp_path: Path, why: str = "") -> report.Summary:
+    rows = [
+        tidy("with", stage, "target", f"{part}_share", value)
+        for stage, parts in SHARES.items()
+        for part, value in parts.items()
+        if not (why and stage == "R0")
+    ]
+    rows.append(tidy("with", "R0", "model", "explained", 0.9))
+    one = {"seed": 0, "variant": "", "training": "with", "target": EVIL, "margin": 4.0, "why": ""}
+    kept = [
+        {**one, "stage": stage, "ranges": {"own": [0.0, 2.0], "similar": [2.0, 4.0]}, "parts": parts}
+        for stage, parts in SHARES.items()
+    ]
+    lost = {"seed": 0, "variant": "", "training": "with", "stage": "R0", "group": "target", "metric": "other_share"}
+    more = {"influence": kept, "missing": [{**lost, "why": why}] if why else []}
+    made = make_folder(
+        tmp_path / "run", ("before", "R0"), rows=rows, more=more, training=("with",), measure=("recall", "influence")
+    )
+    return report.summarise(made)
+
+
+def test_carriers_are_stacked_and_sum(tmp_path: Path) -> None:
+    summary = influenced(tmp_path)
+    figure = figure_of(summary, "carriers")
+    found = {(record["stage"], record["kind"]): record for record in numbers_of(figure)}
+    assert found["before", "sum"]["mean"] == pytest.approx(1.0)
+    assert found["R0", "sum"]["mean"] == pytest.approx(0.9)
+    assert (found["before", "own"]["at least"], found["before", "own"]["at most"]) == (0.0, 0.5)
+    assert found["R0", "near"]["mean"] == -0.2
+    drawn = figures.draw(figure.charts[0])[0]
+    assert "not computed because this run was not carried out" in drawn, "R1 was not run"
+    section = next(section for section in summary.sections if section.name == "carriers")
+    assert "similar images carry 0.70 of the margin that a target had before [0.60, 1.00]" in section.reads
+    names = [section.name for section in summary.sections]
+    assert names.index("carriers") < names.index("claims")
+
+
+def test_shares_that_are_withheld_say_why(tmp_path: Path) -> None:
+    figure = figure_of(influenced(tmp_path, "the model is too far from stationarity"), "carriers")
+    assert "not computed because the model is too far from stationarity" in figures.draw(figure.charts[0])[0]
+
+
+def test_no_carriers_where_they_were_not_asked_for(folder: Path) -> None:
+    assert "carriers" not in [section.name for section in report.summarise(folder).sections]

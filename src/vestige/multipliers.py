@@ -13,6 +13,9 @@ RIDGE = 1e-10
 SMALL = 1e-10
 """What counts as 0, as a share of the largest entry."""
 
+TINY = 1e-300
+"""Keeps a division by nothing from being one by 0."""
+
 PATIENCE = 10
 """Exchanges that may fail to bring fewer infeasible entries before another algorithm takes over."""
 
@@ -23,14 +26,14 @@ TIGHT = 0.01
 def solve(gram: np.ndarray, slope: np.ndarray, *, start: np.ndarray | None = None) -> np.ndarray:
     """λ ≥ 0 (n,) that minimises λᵀKλ − 2bᵀλ, by block principal pivoting (Portugal et al. 1994; Kim and Park 2011).
 
-    gram: K (n, n), positive semidefinite, its diagonal above 0. slope: b (n,). start: an earlier λ, whose support is
+    gram: K (n, n), positive semidefinite; where its diagonal is 0, λ is. slope: b (n,). start: an earlier λ, whose support is
     tried first. Every step solves for a whole support, so a few steps do, and the result is exact up to rounding
     (see `violation`). Where gradients depend on each other so much that supports go round in circles, Lawson and
     Hanson's algorithm finishes: slower, but sure.
     """
     from scipy.linalg import cho_factor, cho_solve
 
-    scale = np.sqrt(np.diag(gram))
+    scale = _lengths(gram)
     aim = slope / scale
     free = aim > 0 if start is None else start > 0
     fewest, patience = len(aim) + 1, PATIENCE
@@ -50,6 +53,12 @@ def solve(gram: np.ndarray, slope: np.ndarray, *, start: np.ndarray | None = Non
         fewest = min(fewest, count)
         free = free ^ wrong
     return _surely(gram, aim, scale)
+
+
+def _lengths(gram: np.ndarray) -> np.ndarray:
+    """The length of each gradient; 1 for one that is 0, which then explains nothing and stays out."""
+    lengths = np.sqrt(np.diag(gram))
+    return np.asarray(np.where(lengths > 0, lengths, 1.0))
 
 
 def _surely(gram: np.ndarray, aim: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -75,10 +84,10 @@ def violation(gram: np.ndarray, slope: np.ndarray, found: np.ndarray) -> float:
     With w = b − Kλ: w ≤ 0 where λ = 0, and w = 0 where λ > 0. The largest breach, each in units of its gradient's
     length, as a share of the largest |b| in the same units: 0 at the minimum, 1 at λ = 0.
     """
-    scale = np.sqrt(np.diag(gram))
+    scale = _lengths(gram)
     left = (slope - gram @ found) / scale
     breach = np.where(found > 0, np.abs(left), np.maximum(left, 0.0))
-    return float(breach.max(initial=0.0) / np.abs(slope / scale).max(initial=1e-300))
+    return float(breach.max(initial=0.0) / np.abs(slope / scale).max(initial=TINY))
 
 
 def objective(gram: np.ndarray, slope: np.ndarray, found: np.ndarray) -> float:
@@ -94,7 +103,10 @@ def extremes(
     found: the minimiser. direction: c (n,). slack: above 0, in units of the objective. Minimising the objective plus
     2s·cᵀλ gives the extreme for the slack that it uses up; s is searched until that is `slack` (to 1 %, from below).
     """
-    return _extreme(gram, slope, found, direction, slack), -_extreme(gram, slope, found, -direction, slack)
+    c = np.where(np.diag(gram) > 0, direction, 0.0)
+    if not c.any():
+        return 0.0, 0.0
+    return _extreme(gram, slope, found, c, slack), -_extreme(gram, slope, found, -c, slack)
 
 
 def gains(gram: np.ndarray, found: np.ndarray, cross: np.ndarray, slope: np.ndarray, norms: np.ndarray) -> np.ndarray:
@@ -107,19 +119,19 @@ def gains(gram: np.ndarray, found: np.ndarray, cross: np.ndarray, slope: np.ndar
 
     inside = np.flatnonzero(found > 0)
     if not len(inside):
-        return np.asarray(np.maximum(slope, 0.0) ** 2 / norms)
+        return np.asarray(np.maximum(slope, 0.0) ** 2 / np.maximum(norms, TINY))
     block, part = gram[np.ix_(inside, inside)].copy(), cross[inside]
     block[np.diag_indices_from(block)] *= 1 + RIDGE
     new = norms - (part * cho_solve(cho_factor(block, lower=True), part)).sum(0)
     left = slope - cross.T @ found
-    return np.asarray(np.maximum(left, 0.0) ** 2 / np.maximum(new, RIDGE * norms))
+    return np.asarray(np.maximum(left, 0.0) ** 2 / np.maximum(np.maximum(new, RIDGE * norms), TINY))
 
 
 def _extreme(gram: np.ndarray, slope: np.ndarray, found: np.ndarray, c: np.ndarray, slack: float) -> float:
     """The smallest cᵀλ within the slack."""
     best = objective(gram, slope, found)
     kept, inner, outer = found, 0.0, np.inf
-    push = float(np.sqrt(slack / max(float(c @ (c / np.diag(gram))), 1e-300)))
+    push = float(np.sqrt(slack / max(float((c / _lengths(gram)) @ (c / _lengths(gram))), TINY)))
     used = 0.0
     for _ in range(60):
         trial = solve(gram, slope - push * c, start=kept)

@@ -155,7 +155,7 @@ def show_influence(found: list[dict[str, Any]]) -> None:
         if lot[0]["why"]:
             print(f"  withheld: {lot[0]['why']}\n")
             continue
-        heads = [f"{part:>{21 if part in ranged else 11}}" for part in parts]
+        heads = [f"{part:>{20 if part in ranged else _width(part)}}" for part in parts]
         print(f"  {'sample':<{width}}  margin{''.join(heads)}")
         for one in lot:
             cells = [_part(one, part) for part in parts]
@@ -169,9 +169,13 @@ def _part(one: dict[str, Any], part: str) -> str:
     """A part, with its range where it has one."""
     value = f"{one['parts'][part] + 0.0:.2f}"
     if part not in one["ranges"]:
-        return f"{value:>11}"
+        return f"{value:>{_width(part)}}"
     low, high = (f"{end:.1f}" for end in one["ranges"][part])
-    return f"{f'{value} [{low}, {high}]':>21}"
+    return f"{f'{value} [{low}, {high}]':>20}"
+
+
+def _width(part: str) -> int:
+    return max(8, len(part) + 2)
 
 
 def show_tuned(found: dict[str, dict[str, Any]]) -> None:
