@@ -247,11 +247,12 @@ def shares(options):
             for kept in range(settings.data.similar, -1, -1):
                 copies = arm.take(name for name in split.all_similar() if place(split, name) < kept)
                 lot[kept] = join(rest, copies) if kept else rest
-            at = {}
+            at, alone = {}, {}
             for stage, trained_on in lot.items():
                 model, began, _ = learn(settings, trained_on, seed)
                 found = influence.explain(model, trained_on, start=began)
                 at[stage] = divided(found, targets, split, influence.tolerance(found, never))
+                alone[stage] = influence.irreplaceable(found, split.all_similar(), targets).tolist()
                 if stage in ("before", 5, 0):
                     name = {"before": "before", 5: "R0", 0: "R1"}[stage]
                     lines += [
@@ -259,10 +260,11 @@ def shares(options):
                         for share in at[stage]
                     ]
             for kept in range(settings.data.similar + 1):
-                for share, reference, first in zip(at[kept], at[0], at["before"], strict=True):
+                for share, reference, first, only in zip(at[kept], at[0], at["before"], alone[kept], strict=True):
                     pairs.append({
                         "data": data, "seed": seed, "target": share.name, "kept": kept, "before": first.margin,
-                        "predicted": share.parts["similar"], "changed": share.margin - reference.margin,
+                        "share": share.parts["similar"], "irreplaceable": only,
+                        "changed": share.margin - reference.margin,
                     })  # fmt: skip
             print(data, seed, flush=True)
     return {"lines": lines, "pairs": pairs}
@@ -361,7 +363,8 @@ def deletion(options):
 
 def orders(model, began, targets, kept, seed):
     """Order → target → the kept samples, those to delete first in front. The model is R0: it never saw the target."""
-    influential = influence.contributions(influence.explain(model, kept, start=began), targets)
+    found = influence.explain(model, kept, start=began)
+    influential = influence.contributions(found, targets)
     near, far = (torch.nn.functional.normalize(image.embed(model, part).detach()) for part in (targets, kept))
     likeness = (near @ far.T).numpy()
     shuffled = torch.randperm(len(kept), generator=stream(seed, "order")).tolist()
@@ -372,8 +375,21 @@ def orders(model, began, targets, kept, seed):
             for name, row in zip(targets.ids, likeness, strict=True)
         },
         "most influence": {name: [other for other, _ in influential.top(name, 10)] for name in targets.ids},
+        "least replaceable": {
+            name: greedily(found, targets.take([name]), [other for other, _ in influential.top(name, 15)])
+            for name in targets.ids
+        },
         "random": {name: [kept.ids[at] for at in shuffled[10 * i : 10 * i + 10]] for i, name in enumerate(targets.ids)},
     }
+
+
+def greedily(found, target, offered):
+    """Of these, each time the one without which the others can carry least of the target's margin."""
+    chosen = []
+    while len(chosen) < 10:
+        left = [name for name in offered if name not in chosen]
+        chosen.append(max(left, key=lambda name: influence.irreplaceable(found, [*chosen, name], target)[0]))
+    return chosen
 
 
 def accuracy(model, samples):

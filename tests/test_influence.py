@@ -118,6 +118,19 @@ def test_ranges_hold_the_best_split_and_widen_with_the_slack(made):
     assert 0 < influence.tolerance(found, never) < 0.01
 
 
+def test_what_the_others_cannot_carry(made):
+    """Nothing is lost with nobody; with everybody, all that training samples carry is."""
+    model, start, members, _ = made
+    found = influence.explain(model, members, start=start)
+    asked = members.take(["a/0", "a/1"])
+    np.testing.assert_allclose(influence.irreplaceable(found, [], asked), 0, atol=1e-6)
+    carried = influence.contributions(found, asked).parts.sum(1)
+    np.testing.assert_allclose(influence.irreplaceable(found, members.ids, asked), carried, rtol=1e-6)
+    family = ["a/0", "c/0", "c/1", "c/2"]
+    one, all_of_them = (influence.irreplaceable(found, gone, asked)[0] for gone in (["c/0"], family))
+    assert 0 <= one < all_of_them < carried[0], "its relatives stand in for one copy, and the rest for part of all"
+
+
 def test_a_model_far_from_stationarity_says_so(drawn):
     members, _ = drawn
     model, _ = trained(members, TrainConfig(steps=2))

@@ -221,6 +221,24 @@ def contributions(explanation: Explanation, asked: Samples) -> Contributions:
     return Contributions(asked.ids, explanation.ids, made.margin.numpy(), parts, trained.of_start(made) / made.degree)
 
 
+def irreplaceable(explanation: Explanation, gone: Iterable[str], asked: Samples) -> np.ndarray:
+    """How much of each margin only these training samples can carry, (N,), in logits.
+
+    θ is explained anew without them; what the others then carry more than before is taken off. It foretells how
+    retraining without them orders samples, not by how much: the network would also learn other features.
+    """
+    from vestige.image.kernel import kernel
+
+    lost = set(gone)
+    stays = np.array([name not in lost for name in explanation.ids])
+    again = np.zeros(len(stays))
+    again[stays] = multipliers.solve(
+        explanation.gram[np.ix_(stays, stays)], explanation.slope[stays], start=explanation.multipliers[stays]
+    )
+    cross = kernel(explanation.trained.factors(asked), explanation.factors).numpy()
+    return np.asarray(cross @ (explanation.multipliers - again) / explanation.factors.degree)
+
+
 Kin = Mapping[str, Iterable[str]]
 """"similar", "near" → the training samples that are so to one sample."""
 

@@ -26,10 +26,10 @@ TIGHT = 0.01
 def solve(gram: np.ndarray, slope: np.ndarray, *, start: np.ndarray | None = None) -> np.ndarray:
     """λ ≥ 0 (n,) that minimises λᵀKλ − 2bᵀλ, by block principal pivoting (Portugal et al. 1994; Kim and Park 2011).
 
-    gram: K (n, n), positive semidefinite; where its diagonal is 0, λ is. slope: b (n,). start: an earlier λ, whose support is
-    tried first. Every step solves for a whole support, so a few steps do, and the result is exact up to rounding
-    (see `violation`). Where gradients depend on each other so much that supports go round in circles, Lawson and
-    Hanson's algorithm finishes: slower, but sure.
+    gram: K (n, n), positive semidefinite; where its diagonal is 0, λ is. slope: b (n,). start: an earlier λ, whose
+    support is tried first. Every step solves for a whole support, so a few steps do, and the result is exact up to
+    rounding (see `violation`). Where gradients depend on each other so much that supports go round in circles, Lawson
+    and Hanson's algorithm finishes: slower, but sure.
     """
     from scipy.linalg import cho_factor, cho_solve
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -160,7 +161,8 @@ def show_influence(found: list[dict[str, Any]]) -> None:
         for one in lot:
             cells = [_part(one, part) for part in parts]
             print(f"  {one['target']:<{width}}  {one['margin']:6.2f}{''.join(cells)}")
-            print(f"  {'':<{width}}  {', '.join(f'{name} {part:.2f}' for name, part in one['top'] if part > 0)}")
+            carriers = ", ".join(f"{name} {part:.2f}" for name, part in one["top"] if part > 0)
+            print(textwrap.indent(textwrap.fill(carriers, 96 - width), " " * (width + 4)))
         print()
     Console(width=100).print(INFLUENCE_CAPTION)
 
