@@ -92,7 +92,7 @@ def _folder(encoder: str) -> Path:
             )
         return Path(spec.origin).parent / "model"
     path = Path(encoder)
-    if path.is_dir():
+    if encoder and path.is_dir():
         return path
     name = "BAAI/bge-small-en" if encoder == "bge-small-en" else encoder
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
