@@ -4,6 +4,7 @@ import gzip
 import json
 import lzma
 import sys
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -261,6 +262,10 @@ def test_images_and_text_are_told_apart(tmp_path, npz, run, monkeypatch):
         image.load(assets.locate(str(path)))
     with pytest.raises(InputError, match=r"or text as .jsonl"):
         assets.locate(str(tmp_path / "nowhere"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "data.json").write_text("[]")
+    with pytest.raises(InputError, match=r"other holds neither one sub-folder of images per class .* nor text files"):
+        assets.locate(str(tmp_path / "other"))
 
     jsonl(tmp_path / "facts" / "towns.jsonl", FACTS)
     monkeypatch.setattr(assets, "FACTS", tmp_path / "facts")
@@ -284,3 +289,16 @@ def test_the_digest_follows_the_content(tmp_path):
     before = assets.locate(str(path)).digest()
     jsonl(path, FACTS[:2])
     assert assets.locate(str(path)).digest() != before
+
+
+def test_the_shipped_facts():
+    """50 targets with 11 paraphrases each; near-misses name the family that they look like; the rest stand alone."""
+    samples = read("facts")
+    sizes = Counter(samples.family)
+    assert len(samples) == 1300
+    assert sizes.pop("") == 700
+    assert set(sizes.values()) == {12}
+    near = Counter(record.near for record in text.records(assets.locate("facts")))
+    assert near.pop("") == 1100
+    assert set(near) == set(sizes)
+    assert all(record.near == "" or record.family == "" for record in text.records(assets.locate("facts")))

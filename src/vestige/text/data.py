@@ -91,7 +91,7 @@ def load(asset: Asset, *, question: str = "", answer: str = "", id: str = "") ->
 
 
 def records(asset: Asset, *, question: str = "", answer: str = "", id: str = "") -> Iterator[Record]:
-    """The records that `load` collects, one after the other as they are read. Of earlier ones only the ids are kept."""
+    """The records that `load` collects, as they are read. Of earlier ones only ids that the data give are kept."""
     asset.expect("text")
     root = os.path.commonpath([file.parent for file in asset.files])
     seen: dict[str, str] = {}
@@ -103,9 +103,10 @@ def records(asset: Asset, *, question: str = "", answer: str = "", id: str = "")
         row = -1
         for row, (place, values) in enumerate(read.rows(file, [*columns.names, "family", "near"])):
             record = _record(values, columns, f"{stem}/{row}", f"{file} {place}")
-            if record.id in seen:
-                raise InputError(f"{file} {place}: the id {record.id!r} is taken already, at {seen[record.id]}")
-            seen[record.id] = f"{file} {place}"
+            if columns.id:
+                if record.id in seen:
+                    raise InputError(f"{file} {place}: the id {record.id!r} is taken already, at {seen[record.id]}")
+                seen[record.id] = f"{file} {place}"
             yield record
         if row < 0:
             raise InputError(f"{file} holds no records, only a header")
