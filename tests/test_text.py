@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vestige import assets, text
 from vestige.types import InputError, MissingError, Samples
@@ -89,6 +91,20 @@ def test_ids_are_file_and_row_where_the_data_have_none(tmp_path, name):
         expected = ("data-00000-of-00002/0", "data-00000-of-00002/1", "data-00001-of-00002/0")
     assert samples.ids == expected
     assert samples.family == ()
+
+
+ANY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(ANY.filter(str.strip), ANY), min_size=1, max_size=4))
+def test_any_text_comes_back_as_it_was(tmp_path_factory, pairs):
+    folder = tmp_path_factory.mktemp("any")
+    rows = [{"question": question, "answer": answer} for question, answer in pairs]
+    for name in ("a.jsonl", "a.csv", "a.tsv", "a.parquet"):
+        WRITE[name](folder / name, rows)
+        samples = read(folder / name)
+        assert list(zip(samples.x, samples.y, strict=True)) == pairs
 
 
 def test_what_the_library_datasets_saves(tmp_path):
