@@ -344,7 +344,9 @@ def open_laboratory(
     """
     experiment.plan(settings, recall=recall)
     executor.check_device(settings.device)
-    source = assets.locate(settings.data.source).digest()
+    asset = assets.locate(settings.data.source)
+    asset.expect(settings.modality)
+    source = asset.digest()
     if fresh:
         experiment.rehearse(settings)
     opened = store.open_folder(out, settings, __version__, source, fresh=fresh)
