@@ -13,6 +13,7 @@ they are known, they are taken out of θ first and shown as a part of their own.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def left_of_start(config: TrainConfig, samples: int) -> float | None:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network and its weights θ, from which the start that is left is taken out.
+    """A trained network, on the CPU, and its weights θ, from which the start that is left is taken out.
 
     origin: the weights at the start, None where they are not known. left: the factor on them. size: ‖θ‖².
     """
@@ -96,10 +97,13 @@ class Trained:
 
         if not isinstance(model, MLP):
             raise InputError(NOT_HOMOGENEOUS.format(found=f"got {type(model).__name__}"))
+        model = copy.deepcopy(model).cpu()
         theta = Weights.of(model, torch.float64)
         if start is None:
             return cls(model, None, 0.0, theta.squared_norm())
-        origin = Weights.of(start.model, torch.float64) if isinstance(start.model, MLP) else None
+        origin = None
+        if isinstance(start.model, MLP):
+            origin = Weights.of(copy.deepcopy(start.model).cpu(), torch.float64)
         if origin is None or [w.shape for w in origin.layers] != [w.shape for w in theta.layers]:
             raise InputError("the start of training has other weights than the model; give the network it began as")
         return cls(model, origin, start.left, theta.minus(origin, start.left).squared_norm())
@@ -107,7 +111,8 @@ class Trained:
     def factors(self, samples: Samples) -> Factors:
         from vestige.image.kernel import factors
 
-        return factors(self.model, samples.x, samples.y)
+        here = samples.to("cpu")
+        return factors(self.model, here.x, here.y)
 
     def of_start(self, asked: Factors) -> np.ndarray:
         """What the start that is left adds to ⟨weights, ∇m⟩, (N,)."""

@@ -322,7 +322,7 @@ def configure(
 ) -> StudyConfig:
     """The configuration of a study: defaults, the data set's and the network's own, preset, YAML, --set, flags.
 
-    flags: seed, seeds, data; None means not given. preset: by default the file's, else "small". base: over the
+    flags: seed, seeds, data, device; None means not given. preset: by default the file's, else "small". base: over the
     preset. Networks other than the MLP bring their training and, unless `unlearn.preset` says published, the
     tuned settings of the methods. Raises InputError for anything unknown.
     """
@@ -332,7 +332,7 @@ def configure(
         raise InputError(f"unknown study {study!r}; known: {', '.join(STUDIES)}")
     if preset not in STUDIES[study].presets:
         raise InputError(f"study {study} has no preset {preset!r}; known: {', '.join(STUDIES[study].presets)}")
-    asked: dict[str, Any] = {key: flags[key] for key in ("seed", "seeds") if flags.get(key) is not None}
+    asked: dict[str, Any] = {key: flags[key] for key in ("seed", "seeds", "device") if flags.get(key) is not None}
     if flags.get("data") is not None:
         asked["data"] = {"source": flags["data"]}
     layers = [
@@ -350,6 +350,12 @@ def configure(
     return config.build([*own, *layers])
 
 
+def changed(settings: StudyConfig) -> tuple[str, ...]:
+    """What tells this study's own folder from that of its plain form: another network, another device."""
+    names = ((settings.model.kind, "mlp"), (settings.device, "cpu"))
+    return tuple(ours for ours, plain in names if ours != plain)
+
+
 def open_laboratory(
     settings: StudyConfig, out: Path, *, fresh: bool = False, recall: bool = True
 ) -> experiment.Laboratory:
@@ -359,7 +365,10 @@ def open_laboratory(
     recall: whether reconstruction will be asked for, where the study measures recall.
     """
     experiment.plan(settings, recall=recall)
-    source = assets.locate(settings.data.source).digest()
+    executor.check_device(settings.device)
+    asset = assets.locate(settings.data.source)
+    asset.expect(settings.modality)
+    source = asset.digest()
     if fresh:
         experiment.rehearse(settings)
     opened = store.open_folder(out, settings, __version__, source, fresh=fresh)
@@ -580,12 +589,14 @@ def command(settings: StudyConfig) -> str:
         parts.append(f"--seeds {settings.seeds}")
     if settings.seed != default.seed:
         parts.append(f"--seed {settings.seed}")
+    if settings.device != default.device:
+        parts.append(f"--device {settings.device}")
     if settings.model.kind != "mlp":
         parts.append(f"--set {chosen[0]}")
     if settings.unlearn.preset != plain.unlearn.preset:
         parts.append(f"--set {chosen[1]}")
     ours, theirs = settings.model_dump(mode="json"), default.model_dump(mode="json")
-    parts += [f"--set {shlex.quote(change)}" for change in _changes(ours, theirs, skip=("seed", "seeds"))]
+    parts += [f"--set {shlex.quote(change)}" for change in _changes(ours, theirs, skip=("seed", "seeds", "device"))]
     return " ".join(parts)
 
 
