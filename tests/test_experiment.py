@@ -34,6 +34,7 @@ def conduct(npz, out, **options):
         ("relabel", Stage("relabel")),
         ("RF-1+3", Stage("retrain", k=3)),
         ("relabel-1+10", Stage("relabel", k=10)),
+        ("RF-inf+3", Stage("retrain", k=3, by="influence")),
         ("RF-tau0.6", Stage("retrain", tau=0.6)),
     ],
 )
@@ -41,7 +42,7 @@ def test_names_of_stages(name, stage):
     assert parse(name) == experiment.check(name) == stage
 
 
-@pytest.mark.parametrize("name", ["R2", "RF-1+", "RF-1+x", "SCRUBB", "", "before-1+3", "RF-tau7"])
+@pytest.mark.parametrize("name", ["R2", "RF-1+", "RF-1+x", "SCRUBB", "", "before-1+3", "RF-inf3", "RF-tau7"])
 def test_unknown_stages(name):
     with pytest.raises(InputError, match="unknown stage"):
         experiment.check(name)

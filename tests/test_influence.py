@@ -131,6 +131,20 @@ def test_what_the_others_cannot_carry(made):
     assert 0 <= one < all_of_them < carried[0], "its relatives stand in for one copy, and the rest for part of all"
 
 
+def test_the_copies_are_among_those_who_carry_most(made):
+    model, _, members, _ = made
+    found = influence.carriers(model, members, members.take(["a/0", "a/1"]), 4)
+    assert set(found) == {"a/0", "a/1"}
+    assert len(found["a/1"]) == 4
+    assert not {"a/0", "a/1"} & {name for names in found.values() for name in names}
+    assert set(found["a/0"]) & set(KIN["a/0"]["similar"])
+    with pytest.raises(InputError, match="only 25 others"):
+        influence.carriers(model, members, members.take(["a/0", "a/1"]), 26)
+    young, _ = trained(members, TrainConfig(steps=2))
+    with pytest.raises(InputError, match="widen by SSIM instead"):
+        influence.carriers(young, members, members.take(["a/0"]), 2)
+
+
 def test_a_model_far_from_stationarity_says_so(drawn):
     members, _ = drawn
     model, _ = trained(members, TrainConfig(steps=2))

@@ -33,7 +33,8 @@ Say = Callable[[str], None]
 def check(name: str) -> Stage:
     """The stage that a name stands for, once it is known that there is such a method.
 
-    Raises InputError for other names than before, R0, R1, METHOD, METHOD-1+K and METHOD-tauT; RF is retrain.
+    Raises InputError for other names than before, R0, R1, METHOD, METHOD-1+K, METHOD-inf+K and METHOD-tauT; RF is
+    retrain.
     """
     from vestige.unlearn import METHODS
 
@@ -41,7 +42,8 @@ def check(name: str) -> Stage:
     if stage != Stage() and stage.method not in METHODS:
         raise InputError(
             f"unknown stage {name!r}; known: before, R0, R1, a method ({', '.join((*ALIASES, *METHODS))}), "
-            "and a method widened as in RF-1+3 (3 most similar) or RF-tau0.6 (SSIM of at least 0.6)"
+            "and a method widened as in RF-1+3 (3 most similar), RF-inf+3 (3 that carry most of it) or RF-tau0.6 "
+            "(SSIM of at least 0.6)"
         )
     return stage
 
@@ -53,6 +55,8 @@ def check_method(config: StudyConfig, stage: Stage) -> None:
 
     if stage.method == "SISA" and config.train.sisa is None:
         raise InputError(NOT_SHARDED.format(found=config.model.kind))
+    if stage.by == "influence":
+        influence.check(config.model, config.train.sisa is not None)
     if stage.method in NEEDS_UNTRAINED and config.train.sisa is not None:
         raise InputError(
             f"{stage.method} needs the untrained network of one model, and train.sisa trains "
@@ -415,7 +419,7 @@ def _check_room(run: Run, split: Split) -> None:
     room = len(split.training(run.training)) - len(split.target)
     if k > room:
         raise InputError(
-            f"stage {run.stage} forgets the {k} most similar samples of each target, but only {room} others "
+            f"stage {run.stage} forgets {k} other samples with each target, but only {room} others "
             "are in training; lower k or raise data.per_class"
         )
 

@@ -216,6 +216,23 @@ class Contributions:
         return tuple((self.of[at], float(row[at])) for at in order[:count])
 
 
+def carriers(model: nn.Module, members: Samples, forget: Samples, k: int) -> dict[str, tuple[str, ...]]:
+    """The k training samples that carry most of the margin of each sample to forget, those to forget left out.
+
+    Raises InputError for a model that is no homogeneous MLP, one too far from stationarity, and for fewer samples.
+    """
+    found = explain(model, members)
+    if found.why_not:
+        raise InputError(f"who carries most cannot be told: {found.why_not}; widen by SSIM instead")
+    others = [name for name in members.ids if name not in set(forget.ids)]
+    if len(others) < k:
+        raise InputError(f"the {k} samples that carry most were asked for, only {len(others)} others are there")
+    split_up = contributions(found, forget)
+    ranked = {name: split_up.top(name, len(members)) for name in forget.ids}
+    there = set(others)
+    return {name: tuple(other for other, _ in top if other in there)[:k] for name, top in ranked.items()}
+
+
 def contributions(explanation: Explanation, asked: Samples) -> Contributions:
     """What each training sample contributes to the margin of each of these samples."""
     from vestige.image.kernel import kernel

@@ -1,4 +1,4 @@
-"""Stages by name: what is done to a model, as before, R0, R1, relabel, RF-1+3 or RF-tau0.6."""
+"""Stages by name: what is done to a model, as before, R0, R1, relabel, RF-1+3, RF-inf+3 or RF-tau0.6."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 ALIASES = {"RF": "retrain"}
-PATTERN = re.compile(r"(?P<method>.+?)(-1\+(?P<k>\d+)|-tau(?P<tau>0?\.\d+|[01]))?")
+PATTERN = re.compile(r"(?P<method>.+?)(-(?P<by>1|inf)\+(?P<k>\d+)|-tau(?P<tau>0?\.\d+|[01]))?")
 
 
 @dataclass(frozen=True)
@@ -15,13 +15,15 @@ class Stage:
     """What is done to a model: nothing yet (before), or a method applied to a scope.
 
     method: a name in METHODS, "" before unlearning. scope: "target", or "similar" for the targets and
-    their constructed similar samples. k, tau: widening by SSIM, off when both are None.
+    their constructed similar samples. k, tau: widening, off when both are None. by: what decides who is taken, SSIM or
+    what a sample carries of the target's margin (`vestige.influence`).
     """
 
     method: str = ""
     scope: Literal["target", "similar"] = "target"
     k: int | None = None
     tau: float | None = None
+    by: Literal["ssim", "influence"] = "ssim"
 
     @property
     def is_widened(self) -> bool:
@@ -42,4 +44,5 @@ def parse(name: str) -> Stage:
     if match is None:
         return Stage(name or "?")
     method = ALIASES.get(match["method"], match["method"])
-    return Stage(method, k=int(match["k"]) if match["k"] else None, tau=float(match["tau"]) if match["tau"] else None)
+    k, tau = int(match["k"]) if match["k"] else None, float(match["tau"]) if match["tau"] else None
+    return Stage(method, k=k, tau=tau, by="influence" if match["by"] == "inf" else "ssim")

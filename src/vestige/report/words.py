@@ -35,6 +35,8 @@ def describe(name: str) -> str:
     if not stage.is_widened:
         return f"the targets forgotten by {name}"
     start = "retrained without the targets" if stage.method == "retrain" else f"{stage.method}: the targets"
+    if stage.by == "influence":
+        return f"{start} and the {stage.k} images that carry most of each"
     if stage.k is not None:
         return f"{start} and the {stage.k} images most similar to each"
     return f"{start} and every image with an SSIM of at least {stage.tau:g}"
@@ -45,6 +47,8 @@ def briefly(name: str) -> str:
     stage = parse(name)
     if not stage.is_widened:
         return "the target unlearned"
+    if stage.by == "influence":
+        return f"nor the {stage.k} that carry most"
     return f"nor its {stage.k} most similar" if stage.k is not None else f"nor what has SSIM ≥ {stage.tau:g}"
 
 
@@ -54,6 +58,8 @@ def in_short(name: str) -> str:
     stage = parse(name)
     if name in fixed or not stage.is_widened:
         return fixed.get(name, "")
+    if stage.by == "influence":
+        return f"+ {stage.k} that carry most"
     return f"+ {stage.k} similar" if stage.k is not None else f"SSIM ≥ {stage.tau:g}"
 
 
@@ -282,7 +288,8 @@ def _reason(recalls: Recalls, holds: Mapping[str, Any], config: StudyConfig) -> 
 
 def _widest(recalls: Recalls, config: StudyConfig) -> str:
     """The widest stage that was run, by retraining where there is one: it is what widening can do at best."""
-    done = [name for name in config.stages if parse(name).is_widened and ("with", name) in recalls.targets]
+    widened = [name for name in config.stages if parse(name).is_widened and parse(name).by == "ssim"]
+    done = [name for name in widened if ("with", name) in recalls.targets]
     return max(done, key=widest_first, default="")
 
 

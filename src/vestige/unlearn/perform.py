@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vestige import similar
+from vestige import influence, similar
 from vestige.config import Recipe
 from vestige.modality import Modality
 from vestige.sisa import learn
@@ -52,7 +52,9 @@ def perform(
     forget = everything.take(name for name in scope if name in there)
     retain = everything.without(forget.ids)
     found: Mapping[str, tuple[str, ...]] = {}
-    if stage.k is not None:
+    if stage.k is not None and stage.by == "influence":
+        found = influence.carriers(before, everything, forget, stage.k)
+    elif stage.k is not None:
         found = similar.top_k(forget, retain, stage.k)
     elif stage.tau is not None:
         found = similar.threshold(forget, retain, stage.tau)
