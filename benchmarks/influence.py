@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from influence_page import page
 from vestige import assets, dataset, image, influence, multipliers, provenance, similar
 from vestige.executor import one_thread
 from vestige.image.kernel import factors, gram
@@ -375,21 +376,9 @@ def orders(model, began, targets, kept, seed):
             for name, row in zip(targets.ids, likeness, strict=True)
         },
         "most influence": {name: [other for other, _ in influential.top(name, 10)] for name in targets.ids},
-        "least replaceable": {
-            name: greedily(found, targets.take([name]), [other for other, _ in influential.top(name, 15)])
-            for name in targets.ids
-        },
+        "least replaceable": influence.least_replaceable(found, targets, 10),
         "random": {name: [kept.ids[at] for at in shuffled[10 * i : 10 * i + 10]] for i, name in enumerate(targets.ids)},
     }
-
-
-def greedily(found, target, offered):
-    """Of these, each time the one without which the others can carry least of the target's margin."""
-    chosen = []
-    while len(chosen) < 10:
-        left = [name for name in offered if name not in chosen]
-        chosen.append(max(left, key=lambda name: influence.irreplaceable(found, [*chosen, name], target)[0]))
-    return chosen
 
 
 def accuracy(model, samples):
@@ -408,6 +397,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, default=Path("docs/results/influence.json"))
+    parser.add_argument("--markdown", type=Path, default=Path("docs/results/influence.md"))
     options = parser.parse_args()
     one_thread()
     torch.set_num_threads(options.threads)
@@ -421,6 +411,7 @@ def main() -> None:
         kept = json.loads(options.json.read_text()) if options.json.exists() else {}
         kept[name] = found
         options.json.write_text(json.dumps(kept, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+    options.markdown.write_text(page(json.loads(options.json.read_text())), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ SHARED = {
     "paper-similar-fmnist": "paper-fmnist", "paper-enhanced-fmnist": "paper-fmnist",
 }  # fmt: skip
 """Study → one with runs in common, which are taken over from there where they stand."""
-BENCHMARKS = ("reconstruction", "recovery")
+BENCHMARKS = ("reconstruction", "recovery", "influence")
 COLUMNS = (
     ("target", "ncc", "NCC target"), ("target", "residual", "residual"), ("similar", "ncc", "NCC similar"),
     ("near", "ncc", "NCC near"),

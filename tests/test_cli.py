@@ -65,6 +65,9 @@ def test_steps_one_by_one_then_the_study_finds_them(run, npz):
     assert other in text
     status, _, err = run("influence", *out, "--ids", "nobody")
     assert (status, "'nobody'" in err) == (2, True)
+    status, text, _ = run("unlearn", "--method", "RF-inf+2", *out, "--json")
+    assert status == 0
+    assert len(set(json.loads(text)["removed"])) in (5, 6), "two targets with two others each, that may be shared"
 
 
 @pytest.mark.parametrize("changes", [["model.kind=cnn", "model.channels=[4]"], ["train.sisa={shards: 2, slices: 2}"]])

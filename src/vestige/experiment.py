@@ -42,7 +42,7 @@ def check(name: str) -> Stage:
     if stage != Stage() and stage.method not in METHODS:
         raise InputError(
             f"unknown stage {name!r}; known: before, R0, R1, a method ({', '.join((*ALIASES, *METHODS))}), "
-            "and a method widened as in RF-1+3 (3 most similar), RF-inf+3 (3 that carry most of it) or RF-tau0.6 "
+            "and a method widened as in RF-1+3 (3 most similar), RF-inf+3 (3 that it rests on) or RF-tau0.6 "
             "(SSIM of at least 0.6)"
         )
     return stage

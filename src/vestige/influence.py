@@ -216,21 +216,43 @@ class Contributions:
         return tuple((self.of[at], float(row[at])) for at in order[:count])
 
 
-def carriers(model: nn.Module, members: Samples, forget: Samples, k: int) -> dict[str, tuple[str, ...]]:
-    """The k training samples that carry most of the margin of each sample to forget, those to forget left out.
+OFFERED = 15
+"""Among how many of those who carry most the least replaceable are sought, at least."""
 
-    Raises InputError for a model that is no homogeneous MLP, one too far from stationarity, and for fewer samples.
+
+def carriers(model: nn.Module, members: Samples, forget: Samples, k: int) -> dict[str, tuple[str, ...]]:
+    """The k training samples, beside those to forget, that the margin of each of these rests on (`least_replaceable`).
+
+    model: trained on members, forget among them. Raises InputError for a model that is no homogeneous MLP, one too far
+    from stationarity, and for fewer samples.
     """
     found = explain(model, members)
     if found.why_not:
         raise InputError(f"who carries most cannot be told: {found.why_not}; widen by SSIM instead")
-    others = [name for name in members.ids if name not in set(forget.ids)]
-    if len(others) < k:
-        raise InputError(f"the {k} samples that carry most were asked for, only {len(others)} others are there")
-    split_up = contributions(found, forget)
-    ranked = {name: split_up.top(name, len(members)) for name in forget.ids}
-    there = set(others)
-    return {name: tuple(other for other, _ in top if other in there)[:k] for name, top in ranked.items()}
+    others = len(members) - len(set(forget.ids) & set(members.ids))
+    if others < k:
+        raise InputError(f"the {k} samples that carry most were asked for, only {others} others are there")
+    return least_replaceable(found, forget, k)
+
+
+def least_replaceable(explanation: Explanation, asked: Samples, k: int) -> dict[str, tuple[str, ...]]:
+    """For each of these samples the k training samples without which the others can carry least of its margin.
+
+    One after the other (greedily), those asked left out, among the OFFERED or 2k that carry most. A sample may
+    carry much and yet be replaced by others once it is gone: `irreplaceable` tells.
+    """
+    split_up = contributions(explanation, asked)
+    found = {}
+    for name in asked.ids:
+        top = [other for other, _ in split_up.top(name, len(explanation.ids)) if other not in asked.ids]
+        offered = top[: max(OFFERED, 2 * k)]
+        one, chosen = asked.take([name]), list[str]()
+        while len(chosen) < k:
+            left = [other for other in offered if other not in chosen]
+            lost = [irreplaceable(explanation, [*asked.ids, *chosen, other], one)[0] for other in left]
+            chosen.append(left[int(np.argmax(lost))])
+        found[name] = tuple(chosen)
+    return found
 
 
 def contributions(explanation: Explanation, asked: Samples) -> Contributions:

@@ -36,7 +36,7 @@ def describe(name: str) -> str:
         return f"the targets forgotten by {name}"
     start = "retrained without the targets" if stage.method == "retrain" else f"{stage.method}: the targets"
     if stage.by == "influence":
-        return f"{start} and the {stage.k} images that carry most of each"
+        return f"{start} and the {stage.k} images that each rests on most"
     if stage.k is not None:
         return f"{start} and the {stage.k} images most similar to each"
     return f"{start} and every image with an SSIM of at least {stage.tau:g}"
@@ -48,7 +48,7 @@ def briefly(name: str) -> str:
     if not stage.is_widened:
         return "the target unlearned"
     if stage.by == "influence":
-        return f"nor the {stage.k} that carry most"
+        return f"nor the {stage.k} it rests on"
     return f"nor its {stage.k} most similar" if stage.k is not None else f"nor what has SSIM ≥ {stage.tau:g}"
 
 
@@ -59,7 +59,7 @@ def in_short(name: str) -> str:
     if name in fixed or not stage.is_widened:
         return fixed.get(name, "")
     if stage.by == "influence":
-        return f"+ {stage.k} that carry most"
+        return f"+ {stage.k} it rests on"
     return f"+ {stage.k} similar" if stage.k is not None else f"SSIM ≥ {stage.tau:g}"
 
 
