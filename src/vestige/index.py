@@ -66,7 +66,7 @@ class Cells:
     """Vectors in cells around centres (inverted file, faiss); a query visits the nearest cells only.
 
     vectors: (M, d) float32, also from disk. Kept in float16. How many cells a query visits is the smallest number,
-    doubled from 1, that finds 99.5 % of the exact 10 nearest of 500 vectors drawn with `seed`; `recall` is what it found.
+    doubled from 1, that finds 99.5 % of the exact 10 nearest of 500 vectors drawn with `seed`; `recall` is the share.
     Raises MissingError where faiss is not installed.
     """
 

@@ -1,28 +1,30 @@
 """Exact SSIM search over any number of images: a fast kernel in float32, everything near the border in float64.
 
-What is found is what a comparison of every pair in float64 finds. For values a, b in [0, 1] the kernel's value differs
-from the exact one by less than `error`. With u = 2⁻²⁴, and every rounding counted in the worst way (Higham 2002, ch. 3):
+What is found is what a comparison of every pair in float64 finds. For values in [0, 1] the kernel's SSIM differs from
+the exact one by less than `error`. With u = 2⁻²⁴, every rounding counted in the worst way (Higham 2002, ch. 3):
 
 - 2·blur(ab) is a sum of terms that are not negative, each rounded at most 25 times (the product, two weights, two sums
   of 11 that differ from 0; zeros add no error), so it is off by at most 25u · 2·blur(ab) ≤ 50u;
-- 2·mean_a·mean_b + C1 by at most 5u · 2.01; the differences that make the numerator 2·cov + C2 add 2u · 2.01 at most,
-  so the numerator is off by less than 65u;
+- 2·mean_a·mean_b + C1 is off by at most 5u · 2.01; the two differences that make the numerator 2·cov + C2 add 4.02u at
+  most, so the numerator is off by less than 65u;
 - the denominator var_a + var_b + C2 is at least C2, and the luminance term lies in (0, 1]: 65u / C2 a position;
-- what is left (the luminance term, the quotient, the sum over P positions, |value| ≤ 1) is relative: (P + 20) u.
+- what is left (luminance, denominator, quotient, the sum over P positions, |value| ≤ 1) is relative: (P + 20) u.
 
-Hence the k best of a query lie, by the kernel's values, less than 2·`error` below the k-th best of these; only such pairs are
-looked at again. Under a threshold, pairs within `error` below it are. Needs torch's default precision of float32 products.
+Hence each of the k nearest has a kernel's value of at least the k-th best of these minus 2·`error`, and each pair above a
+threshold one of at least the threshold minus `error`: only such pairs are looked at again, by the one definition.
+Needs torch's default precision of float32 products ("highest").
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from vestige.image.ssim import C1, C2, WINDOW, band, blur, ssim
+from vestige.image.ssim import C1, C2, WINDOW, band, ssim
 from vestige.index import Hits, above, first_of, joined, leave_out, ordered
 from vestige.types import InputError
 
@@ -76,12 +78,34 @@ def within(queries: Tensor, pool: Tensor, tau: float, *, skip: Tensor | None = N
     return joined(parts)
 
 
-def rerank(queries: Tensor, pool: Tensor, candidates: Tensor, k: int) -> Hits:
-    """The k nearest of each query among its candidates. candidates: (Q, R) positions in the pool, −1 for none."""
+def rerank(queries: Tensor, pool: Tensor, candidates: Hits, k: int) -> Hits:
+    """The k nearest of each query among its candidates (a query's pairs side by side), by exact SSIM.
+
+    Here the candidates' variances are computed in float32 too: a relative error of the denominator of at most 30u / C2
+    more, so twice `error` bounds the kernel's.
+    """
     _check(queries, pool)
-    query, column = (candidates >= 0).nonzero(as_tuple=True)
-    position = candidates[query, column]
-    return first_of(_exact(queries, pool, Hits(query, position, torch.empty(len(query)))), k)
+    keep = torch.zeros(len(candidates.query), dtype=torch.bool)
+    tile = max(1, TILE // pool[0].numel())
+    ends = torch.searchsorted(candidates.query, torch.arange(len(queries) + 1)).tolist()
+    for row, (first, last) in enumerate(pairwise(ends)):
+        image, lots = _prepare(queries[row : row + 1]), [torch.empty(0)]
+        for start in range(first, last, tile):
+            ready = _prepare(pool[candidates.position[start : min(start + tile, last)]], torch.float32)
+            lots.append(_kernel(image, ready, _Room.like(ready)))
+        values = torch.cat(lots)
+        if last > first:
+            keep[first:last] = values >= values.topk(min(k, last - first)).values[-1] - 4 * error(pool)
+    return first_of(_exact(queries, pool, Hits(*(part[keep] for part in candidates))), k)
+
+
+def pairs(images: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """The SSIM of images[first] with images[second], both (F,) positions: (F,) float32, exactly."""
+    parts = [torch.empty(0)]
+    for start in range(0, len(first), RECHECK):
+        rows = slice(start, start + RECHECK)
+        parts.append(ssim(unit(images[first[rows]]), unit(images[second[rows]])))
+    return torch.cat(parts)
 
 
 def error(pool: Tensor) -> float:
@@ -137,26 +161,35 @@ class _Room:
     @staticmethod
     def like(ready: _Prepared) -> _Room:
         channels, height, width, count = ready.x.shape
-        down, across = (band(side, torch.float32) for side in (height, width))
+        down, across = _windows(channels, height, width, torch.float32)
         return _Room(
-            down.expand(channels, -1, -1),
-            across.expand(len(ready.mean), -1, -1),
+            down,
+            across,
             torch.empty(channels, height, width * count),
-            torch.empty(channels, len(down), width * count),
+            torch.empty(channels, down.shape[1], width * count),
             *(torch.empty_like(ready.mean) for _ in range(3)),
         )
 
 
-def _prepare(images: Tensor) -> _Prepared:
-    x = _unit(images)
-    exact = x.double()
-    mean = blur(exact)
-    var = blur(exact * exact) - mean**2
+def _prepare(images: Tensor, dtype: torch.dtype = torch.float64) -> _Prepared:
+    """dtype: in which precision the maps are computed; they are kept in float32."""
+    x = unit(images).permute(1, 2, 3, 0).contiguous()
+    channels, height, width, count = x.shape
+    down, across = _windows(channels, height, width, dtype)
 
-    def last(maps: Tensor) -> Tensor:
-        return maps.float().permute(1, 2, 3, 0).contiguous()
+    def blurred(maps: Tensor) -> Tensor:
+        return torch.bmm(across, torch.bmm(down, maps.view(channels, height, -1)).view(-1, width, count))
 
-    return _Prepared(last(x), *(last(maps).flatten(0, 1) for maps in (mean, mean**2, var)))
+    fine = x.to(dtype)
+    mean = blurred(fine)
+    var = blurred(fine * fine) - mean**2
+    return _Prepared(x, mean.float(), (mean**2).float(), var.float())
+
+
+def _windows(channels: int, height: int, width: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The window along both axes, for batched products: (C, H − 10, H) and (C·(H − 10), W − 10, W)."""
+    down, across = band(height, dtype), band(width, dtype)
+    return down.expand(channels, -1, -1), across.expand(channels * len(down), -1, -1)
 
 
 def _kernel(a: _Prepared, b: _Prepared, room: _Room) -> Tensor:
@@ -177,11 +210,11 @@ def _exact(queries: Tensor, pool: Tensor, lot: Hits) -> Hits:
     parts = [torch.empty(0)]
     for start in range(0, len(lot.query), RECHECK):
         rows = slice(start, start + RECHECK)
-        parts.append(ssim(_unit(queries[lot.query[rows]]), _unit(pool[lot.position[rows]])))
+        parts.append(ssim(unit(queries[lot.query[rows]]), unit(pool[lot.position[rows]])))
     return ordered(Hits(lot.query, lot.position, torch.cat(parts)))
 
 
-def _unit(images: Tensor) -> Tensor:
+def unit(images: Tensor) -> Tensor:
     return images.float() / 255 if images.dtype == torch.uint8 else images.float()
 
 
