@@ -28,7 +28,7 @@ def reproducible(config: StudyConfig, source: str, command: str) -> dict[str, An
         "source_sha256": source,
         "seeds": dict.fromkeys(("data", "train", "unlearn", "eval"), seeds),
         "libraries": {name: version(name) for name in LIBRARIES},
-        "device": "cpu",
+        "device": config.device,
         "threads": 1,
     }
 

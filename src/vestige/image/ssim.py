@@ -60,7 +60,8 @@ def ssim_matrix(a: Tensor, b: Tensor, block: int = 64) -> Tensor:
 
 def blur(images: Tensor) -> Tensor:
     """Gaussian mean at every valid position: (N, C, H, W) → (N, C, H − 10, W − 10), as two small products."""
-    return band(images.shape[2], images.dtype) @ images @ band(images.shape[3], images.dtype).T
+    rows, columns = (band(size, images.dtype).to(images.device) for size in images.shape[2:])
+    return rows @ images @ columns.T
 
 
 @cache
