@@ -55,6 +55,22 @@ def nearest(queries: Tensor, vectors: Any, k: int, *, skip: Tensor | None = None
     return joined(parts)
 
 
+def within(queries: Tensor, vectors: Any, tau: float, *, skip: Tensor | None = None, block: int = BLOCK) -> Hits:
+    """Every vector whose inner product with a query is at least tau. Arguments as for `nearest`."""
+    _check(queries, vectors)
+    parts = []
+    for start in range(0, len(queries), QUERIES):
+        rows = slice(start, start + QUERIES)
+        near = []
+        for first in range(0, len(vectors), block):
+            values = queries[rows] @ torch.as_tensor(np.asarray(vectors[first : first + block])).T
+            leave_out(values, None if skip is None else skip[rows], first)
+            near.append(above(values, torch.tensor(tau), first))
+        found = ordered(joined(near))
+        parts.append(found._replace(query=found.query + start))
+    return joined(parts)
+
+
 def search(queries: Tensor, vectors: Any, k: int, *, skip: Tensor | None = None) -> Hits:
     """The k nearest by inner product: exact up to 200,000 vectors, by `Cells` beyond. Arguments as for `nearest`."""
     if len(vectors) <= EXACT:

@@ -3,9 +3,9 @@
 At windows three positions apart, each centred window is described by its first Gaussian-weighted polynomials (of
 degree 8 at most: orthonormal under SSIM's window, so a sum of products is a covariance) and divided by
 sqrt(var + C2 / 2). With a further entry sqrt(C2 / 2) over the same, the inner product of two windows is
-(cov + C2 / 2) / sqrt((var_a + C2 / 2)(var_b + C2 / 2)): the contrast-structure term of SSIM with the geometric mean of the
-variances in place of the arithmetic one. Luminance and colour are left to the re-ranking. Of all windows' entries the first
-256 principal components are kept.
+(cov + C2 / 2) / sqrt((var_a + C2 / 2)(var_b + C2 / 2)): the contrast-structure term of SSIM with the geometric mean
+of the variances in place of the arithmetic one. Luminance and colour are left to the re-ranking. Of all windows'
+entries the first 256 principal components are kept.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ class Lowpass:
 
 
 def build(pool: Tensor) -> Lowpass:
-    """The index of a pool (M, C, H, W), uint8 or float32 in [0, 1]. Principal components are those of images evenly spread."""
+    """The index of a pool (M, C, H, W), uint8 or float32 in [0, 1].
+
+    Principal components are those of 4,096 images, evenly spread over the pool.
+    """
     some = pool[torch.linspace(0, len(pool) - 1, min(TRAIN, len(pool))).long()]
     sample = torch.cat([_describe(some[start : start + BATCH]) for start in range(0, len(some), BATCH)])
     basis = torch.linalg.eigh(sample.T @ sample).eigenvectors[:, -WIDTH:]

@@ -10,8 +10,9 @@ the exact one by less than `error`. With u = 2⁻²⁴, every rounding counted i
 - the denominator var_a + var_b + C2 is at least C2, and the luminance term lies in (0, 1]: 65u / C2 a position;
 - what is left (luminance, denominator, quotient, the sum over P positions, |value| ≤ 1) is relative: (P + 20) u.
 
-Hence each of the k nearest has a kernel's value of at least the k-th best of these minus 2·`error`, and each pair above a
-threshold one of at least the threshold minus `error`: only such pairs are looked at again, by the one definition.
+Hence each of the k nearest has a kernel's value of at least the k-th best of these minus 2·`error`, and each pair
+above a threshold one of at least the threshold minus `error`: only such pairs are looked at again, by the one
+definition.
 Needs torch's default precision of float32 products ("highest").
 """
 
