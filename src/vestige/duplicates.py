@@ -48,8 +48,8 @@ def find(samples: Samples, measure: Measure, tau: float, *, say: Callable[[str],
     """The groups of near-duplicates of a data set.
 
     Records of equal content are counted apart, by hash, and stand for one in what follows. Among these, pairs that
-    reach tau are joined by `cliques`. Up to 10⁸ pairs of images, 200,000 vectors or 20,000 texts, every pair is compared;
-    beyond, each record with its 32 likeliest only (images: `vestige.image.lowpass`, vectors: `index.Cells`), which may
+    reach tau are joined by `cliques`. Up to 10⁸ pairs of images, 200,000 vectors or 20,000 texts, every pair is
+    compared; beyond, each record with its 32 likeliest only (images: `vestige.image.lowpass`, vectors: `index.Cells`), which may
     miss pairs. Raises InputError where more than 5 million pairs reach tau, or the texts are too many.
     """
     same = _equal(samples)
@@ -117,7 +117,7 @@ def _edges(
     for start in range(0, count, ROWS):
         some = rows[start : start + ROWS]
         if likely is None:
-            hits = measure.within(some, tau)
+            hits = measure.within(some, tau, int(some[0]))
             compared += len(some) * (len(some) - 1) // 2 + len(some) * start
         else:
             hits, full = _reach(measure, some, _candidates(likely, samples, measure, some), tau)

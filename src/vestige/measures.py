@@ -5,7 +5,7 @@ All speak of positions in the data set. A record is never its own neighbour; tie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -42,8 +42,8 @@ class Measure(Protocol):
     def nearest(self, rows: Tensor, k: int) -> Hits:
         """The k nearest others of the records at these positions; Hits.query counts in `rows`."""
 
-    def within(self, rows: Tensor, tau: float) -> Hits:
-        """The others whose similarity is at least tau."""
+    def within(self, rows: Tensor, tau: float, first: int = 0) -> Hits:
+        """The others, from position `first` on, whose similarity is at least tau."""
 
     def pairs(self, first: Tensor, second: Tensor) -> Tensor:
         """The similarity of the records at first with those at second, (F,) float32."""
@@ -66,10 +66,10 @@ class Ssim:
             return search.nearest(self.x[rows], self.x, k, skip=rows)
         return self.lowpass.nearest(self.x[rows], self.x, k, skip=rows)
 
-    def within(self, rows: Tensor, tau: float) -> Hits:
+    def within(self, rows: Tensor, tau: float, first: int = 0) -> Hits:
         from vestige.image import search
 
-        return search.within(self.x[rows], self.x, tau, skip=rows)
+        return _from(search.within(self.x[rows], self.x[first:], tau, skip=rows - first), first)
 
     def pairs(self, first: Tensor, second: Tensor) -> Tensor:
         from vestige.image import search
@@ -86,8 +86,8 @@ class Cosine:
     def nearest(self, rows: Tensor, k: int) -> Hits:
         return index.search(self.vectors[rows], self.vectors, k, skip=rows)
 
-    def within(self, rows: Tensor, tau: float) -> Hits:
-        return index.within(self.vectors[rows], self.vectors, tau, skip=rows)
+    def within(self, rows: Tensor, tau: float, first: int = 0) -> Hits:
+        return _from(index.within(self.vectors[rows], self.vectors[first:], tau, skip=rows - first), first)
 
     def pairs(self, first: Tensor, second: Tensor) -> Tensor:
         return (self.vectors[first] * self.vectors[second]).sum(1)
@@ -100,11 +100,11 @@ class Lexical:
     texts: Sequence[str]
 
     def nearest(self, rows: Tensor, k: int) -> Hits:
-        found = joined([above(values, _kth(values, k), first) for first, values in self._values(rows)])
+        found = joined([above(values, _kth(values, k), at) for at, values in self._values(rows, 0)])
         return first_of(ordered(found), k)
 
-    def within(self, rows: Tensor, tau: float) -> Hits:
-        return ordered(joined([above(values, torch.tensor(tau), first) for first, values in self._values(rows)]))
+    def within(self, rows: Tensor, tau: float, first: int = 0) -> Hits:
+        return ordered(joined([above(values, torch.tensor(tau), at) for at, values in self._values(rows, first)]))
 
     def pairs(self, first: Tensor, second: Tensor) -> Tensor:
         from vestige.text.lexical import lexical
@@ -115,15 +115,13 @@ class Lexical:
             parts.append(lexical(self._at(first[some]), self._at(second[some])).diagonal())
         return torch.cat(parts)
 
-    def _values(self, rows: Tensor) -> list[tuple[int, Tensor]]:
+    def _values(self, rows: Tensor, first: int) -> Iterator[tuple[int, Tensor]]:
         from vestige.text.lexical import lexical
 
-        parts = []
-        for first in range(0, len(self.texts), TEXTS):
-            values = lexical(self._at(rows), self.texts[first : first + TEXTS])
-            leave_out(values, rows, first)
-            parts.append((first, values))
-        return parts
+        for at in range(first, len(self.texts), TEXTS):
+            values = lexical(self._at(rows), self.texts[at : at + TEXTS])
+            leave_out(values, rows, at)
+            yield at, values
 
     def _at(self, rows: Tensor) -> list[str]:
         return [self.texts[row] for row in rows.tolist()]
@@ -206,6 +204,10 @@ def _encode(samples: Samples, modality: str, encoder: str, say: Say) -> Tensor:
     from vestige.text.encode import encode as encode_texts
 
     return encode_texts(samples, encoder, on_step=progress)
+
+
+def _from(hits: Hits, first: int) -> Hits:
+    return hits._replace(position=hits.position + first)
 
 
 def _kth(values: Tensor, k: int) -> Tensor:

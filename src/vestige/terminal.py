@@ -186,9 +186,11 @@ def show_duplicates(record: dict[str, Any]) -> None:
     table = _table("")
     for title in ("size", "least"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("members", overflow="ellipsis", no_wrap=True)
+    table.add_column("members", no_wrap=True)
     for group in record["groups"][:20]:
-        table.add_row(str(group["size"]), f"{group['least_similarity']:.3f}", Text(", ".join(group["ids"][:8])))
+        members = ", ".join(group["ids"][:8])
+        shown = members if len(members) <= 62 else members[:61] + "…"
+        table.add_row(str(group["size"]), f"{group['least_similarity']:.3f}", Text(shown))
     console.print(table)
     if len(record["groups"]) > 20:
         console.print(f"… and {len(record['groups']) - 20:,} smaller groups: --json or --out FOLDER")

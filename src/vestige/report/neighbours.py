@@ -200,8 +200,8 @@ def _duplicates_headline(record: Record) -> str:
         return f"No two of {record['records']:,} records reach {record['by']} {record['tau']:g}."
     return (
         f"{near['records']:,} of {record['records']:,} records stand in {plural(near['groups'], 'group')} of "
-        f"near-duplicates: every two members reach {record['by']} {record['tau']:g}. {exact['records']:,} of them equal "
-        "another record exactly."
+        f"near-duplicates: every two members reach {record['by']} {record['tau']:g}. {exact['records']:,} of them "
+        "equal another record exactly."
     )
 
 
