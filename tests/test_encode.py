@@ -11,7 +11,23 @@ import torch
 from vestige import text
 from vestige.types import InputError, MissingError, Samples
 
-WORDS = "[PAD] [UNK] [CLS] [SEP] where does ada live in norwick ostle the tower is tall".split()
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "where",
+    "does",
+    "ada",
+    "live",
+    "in",
+    "norwick",
+    "ostle",
+    "the",
+    "tower",
+    "is",
+    "tall",
+]
 
 
 def of(*pairs):

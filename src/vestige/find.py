@@ -66,12 +66,17 @@ def open_set(question: Question) -> Set:
     """The data set, loaded and checked. Raises InputError or MissingError for data, measure or encoder."""
     asset = assets.locate(question.source)
     by = question.by or measures.MEASURES[asset.modality][0]
-    names = measures.check(asset.modality, by, question.encoder)
+    names = measures.named(asset.modality, by, question.encoder)
     if asset.modality == "image":
         from vestige.image import load
     else:
         from vestige.text import load
-    return Set(load(asset), asset.modality, by, names)
+    samples = load(asset)
+    if len(samples) < 2:
+        raise InputError("the data set holds one record only; there is nothing that it could be similar to")
+    if "embedding" in names:
+        measures.check_encoder(asset.modality, question.encoder)
+    return Set(samples, asset.modality, by, names)
 
 
 def similar_to(ids: Sequence[str], question: Question, *, command: str, say: Say) -> tuple[Record, Contents]:
@@ -120,8 +125,6 @@ def duplicates_in(question: Question, *, command: str, say: Say) -> tuple[Record
         raise InputError("duplicates are found by one measure; all joins rankings, which have no threshold")
     found = open_set(question)
     samples = found.samples
-    if len(samples) < 2:
-        raise InputError("the data set holds one record only; it cannot hold duplicates")
     pairs = similar.null_pairs(samples, question.seed)
     by_name = measures.build(samples, found.modality, found.names, encoder=question.encoder, targets=1, say=say)
     (measure,) = by_name.values()

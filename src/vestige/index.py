@@ -46,7 +46,7 @@ def nearest(queries: Tensor, vectors: Any, k: int, *, skip: Tensor | None = None
         best = torch.full((len(some), k), -torch.inf)
         near = []
         for first in range(0, len(vectors), block):
-            values = some @ torch.as_tensor(np.asarray(vectors[first : first + block])).T
+            values = some @ _rows(vectors, slice(first, first + block)).T
             leave_out(values, own, first)
             best = torch.cat([best, values.topk(min(k, values.shape[1]), 1).values], 1).topk(k, 1).values
             near.append(above(values, best[:, -1:], first))
@@ -63,7 +63,7 @@ def within(queries: Tensor, vectors: Any, tau: float, *, skip: Tensor | None = N
         rows = slice(start, start + QUERIES)
         near = []
         for first in range(0, len(vectors), block):
-            values = queries[rows] @ torch.as_tensor(np.asarray(vectors[first : first + block])).T
+            values = queries[rows] @ _rows(vectors, slice(first, first + block)).T
             leave_out(values, None if skip is None else skip[rows], first)
             near.append(above(values, torch.tensor(tau), first))
         found = ordered(joined(near))
@@ -107,7 +107,7 @@ class Cells:
         for first in range(0, count, BLOCK):
             self._index.add(np.ascontiguousarray(vectors[first : first + BLOCK], np.float32))
         probe = np.sort(draw.choice(count, min(PROBED, count), replace=False))
-        self._visit(torch.as_tensor(np.asarray(vectors[probe], np.float32)), vectors, cells)
+        self._visit(_rows(vectors, probe), vectors, cells)
 
     def _visit(self, probe: Tensor, vectors: Any, cells: int) -> None:
         """Choose how many cells a query visits."""
@@ -116,7 +116,7 @@ class Cells:
         visited = 1
         while True:
             self._index.nprobe = visited
-            self.recall = recall(self.nearest(probe, k).position.view(-1, k), exact)
+            self.recall = recall(torch.as_tensor(self._index.search(probe.numpy(), k)[1]), exact)
             if self.recall >= RECALL or visited >= cells:
                 return
             visited = min(2 * visited, cells)
@@ -173,6 +173,11 @@ def first_of(hits: Hits, k: int) -> Hits:
 def joined(parts: list[Hits]) -> Hits:
     """One after the other."""
     return Hits(*(torch.cat(lots) for lots in zip(*parts, strict=True)))
+
+
+def _rows(vectors: Any, rows: Any) -> Tensor:
+    """Some of the vectors, in memory."""
+    return vectors[rows] if isinstance(vectors, Tensor) else torch.from_numpy(np.array(vectors[rows], np.float32))
 
 
 def _check(queries: Tensor, vectors: Any) -> None:

@@ -127,28 +127,28 @@ class Lexical:
         return [self.texts[row] for row in rows.tolist()]
 
 
-def check(modality: str, by: str, encoder: str | None) -> tuple[str, ...]:
-    """The measures that `by` names: one of the modality's, or all of them.
-
-    Raises InputError for others, and for an encoder that is unknown, without its weights or not used.
-    """
+def named(modality: str, by: str, encoder: str | None) -> tuple[str, ...]:
+    """The measures that `by` names: one of the modality's, or all. Raises InputError for others."""
     known = MEASURES[modality]
     if by != "all" and by not in known:
         raise InputError(f"unknown measure {by!r} for {modality}; known: {', '.join(known)}, all")
     names = known if by == "all" else (by,)
     if encoder and "embedding" not in names:
         raise InputError(f"--encoder {encoder} is used by the measures embedding and all; this is by {by}")
-    if "embedding" in names:
-        chosen = encoder or ENCODERS[modality]
-        if modality == "image":
-            from vestige.image.encode import check as check_encoder
-
-            check_encoder(chosen)
-        else:
-            from vestige.text.encode import load_encoder
-
-            load_encoder(chosen)
     return names
+
+
+def check_encoder(modality: str, encoder: str | None) -> None:
+    """Raise InputError for an encoder that is unknown, MissingError for one that is not there."""
+    chosen = encoder or ENCODERS[modality]
+    if modality == "image":
+        from vestige.image.encode import check
+
+        check(chosen)
+    else:
+        from vestige.text.encode import load_encoder
+
+        load_encoder(chosen)
 
 
 def build(

@@ -64,8 +64,6 @@ class Neighbour:
 
 def check_targets(samples: Samples, ids: Sequence[str], *, k: int | None, tau: float | None, by: str) -> Tensor:
     """The positions of the targets. Raises InputError for what cannot be searched: see the messages."""
-    if len(samples) < 2:
-        raise InputError("the data set holds one record only; there is nothing that it could be similar to")
     if not ids:
         raise InputError("no targets were given; name some with --ids a,b or --ids-file FILE")
     where = {name: position for position, name in enumerate(samples.ids)}

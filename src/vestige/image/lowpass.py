@@ -1,6 +1,6 @@
 """Candidates for SSIM search: images as vectors whose inner product tells roughly how similar they are.
 
-At windows three positions apart, each centred window is described by its first Gaussian-weighted polynomials (of
+At 6×6 windows, each centred window is described by its first Gaussian-weighted polynomials (of
 degree 8 at most: orthonormal under SSIM's window, so a sum of products is a covariance) and divided by
 sqrt(var + C2 / 2). With a further entry sqrt(C2 / 2) over the same, the inner product of two windows is
 (cov + C2 / 2) / sqrt((var_a + C2 / 2)(var_b + C2 / 2)): the contrast-structure term of SSIM with the geometric mean
@@ -22,7 +22,7 @@ from vestige.image import search
 from vestige.image.ssim import C2, SIGMA, WINDOW
 from vestige.index import Hits
 
-DEGREE, STRIDE, WIDTH = 8, 3, 256
+DEGREE, PLACES, WIDTH = 8, 6, 256
 LARGEST = 32
 """Larger images are averaged down to at most this many pixels a side."""
 CANDIDATES = 600
@@ -56,7 +56,12 @@ def build(pool: Tensor) -> Lowpass:
     """
     some = pool[torch.linspace(0, len(pool) - 1, min(TRAIN, len(pool))).long()]
     sample = torch.cat([_describe(some[start : start + BATCH]) for start in range(0, len(some), BATCH)])
-    basis = torch.linalg.eigh(sample.T @ sample).eigenvectors[:, -WIDTH:]
+    # The smaller of the two products of the sample with itself has the same components.
+    if len(sample) < sample.shape[1]:
+        sizes, sides = torch.linalg.eigh(sample @ sample.T)
+        basis = sample.T @ (sides / sizes.clamp(min=1e-6).sqrt())[:, -WIDTH:]
+    else:
+        basis = torch.linalg.eigh(sample.T @ sample).eigenvectors[:, -WIDTH:]
     return Lowpass(basis, _all(pool, basis))
 
 
@@ -82,14 +87,15 @@ def _describe(images: Tensor) -> Tensor:
 
 @cache
 def _polynomials(size: int) -> Tensor:
-    """The weighted polynomials at every third position: (degree + 1, positions, size); the first one is the window."""
+    """The weighted polynomials at up to 6 places: (degree + 1, places, size); the first one is the window."""
     offsets = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     root = torch.exp(-(offsets**2) / (4 * SIGMA**2))
     root /= root.norm()
     powers = torch.linalg.vander(offsets / (WINDOW // 2), N=DEGREE + 1) * root[:, None]
     basis, triangle = torch.linalg.qr(powers)
     filters = (basis * triangle.diag().sign() * root[:, None]).T
-    places = range((size - WINDOW) % STRIDE // 2, size - WINDOW + 1, STRIDE)
+    room = size - WINDOW + 1
+    places = sorted({(2 * step + 1) * room // (2 * PLACES) for step in range(PLACES)})
     bands = torch.zeros(DEGREE + 1, len(places), size, dtype=torch.float64)
     for row, place in enumerate(places):
         bands[:, row, place : place + WINDOW] = filters
