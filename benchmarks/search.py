@@ -21,6 +21,7 @@ import torch
 
 from vestige import assets, dataset, duplicates, image, index, measures, provenance
 from vestige.image import lowpass, search
+from vestige.image.encode import encode
 from vestige.image.ssim import ssim
 from vestige.random import stream
 from vestige.store import read_json, write_json
@@ -172,7 +173,8 @@ def vectors():
     return {
         "vectors": MILLION, "width": WIDTH, "queries": len(rows), "k": K, "threads": 1,
         "cosine_of_the_nearest": [round(float(mark), 3) for mark in nearest.quantile(torch.tensor([0.05, 0.5, 0.95]))],
-        "exact_seconds": exact_wall, "exact_cpu_seconds": exact_cpu, "exact_memory_mib": round((streamed - before) / 1024),
+        "exact_seconds": exact_wall, "exact_cpu_seconds": exact_cpu,
+        "exact_memory_mib": round((streamed - before) / 1024),
         "exact_200k_seconds": small_wall, "exact_200k_cpu_seconds": small_cpu,
         "build_seconds": build_wall, "build_cpu_seconds": build_cpu, "cells_visited": made.visited,
         "recall_at_10_when_built": round(made.recall, 4), "query_seconds": wall, "query_cpu_seconds": cpu,
@@ -187,7 +189,7 @@ def retrieval():
         ("mnist", range(5), ("pixels", "efficientnet-lite0")), ("fmnist", range(5), ("pixels",)),
     ):  # fmt: skip
         everything = image.load(assets.locate(name))
-        encoded = {one: image.encode.encode(everything, one) for one in encoders}
+        encoded = {one: encode(everything, one) for one in encoders}
         found: dict[str, list[float]] = {}
         for seed in seeds:
             config = configure("image-target", data=name).data
@@ -197,7 +199,7 @@ def retrieval():
             pool = dataset._join([everything, copies])
             by_name = {"ssim": measures.Ssim(pool.x)}
             for one, vectors_ in encoded.items():
-                by_name[one] = measures.Cosine(torch.cat([vectors_, image.encode.encode(copies, one)]))
+                by_name[one] = measures.Cosine(torch.cat([vectors_, encode(copies, one)]))
             wanted = {target: set(split.similar[target]) for target in split.target}
             score(pool, wanted, by_name, found)
         rows += table(f"SE-{name.upper()}", len(everything) + 15, found, 5 / (len(everything) + 14))
@@ -211,7 +213,7 @@ def retrieval():
               for members in whole}  # fmt: skip
     wanted = {target: set(members) - {target} for target, members in chosen.items()}
     by_name = {"ssim": measures.Ssim(emoji.x)}
-    by_name |= {one: measures.Cosine(image.encode.encode(emoji, one)) for one in ("pixels", "efficientnet-lite0")}
+    by_name |= {one: measures.Cosine(encode(emoji, one)) for one in ("pixels", "efficientnet-lite0")}
     found = {}
     score(emoji, wanted, by_name, found)
     null = float(np.mean([len(names) / (len(emoji) - 1) for names in wanted.values()]))
@@ -250,70 +252,98 @@ SECTIONS = {"pairs": pairs, "images": images, "duplicates": groups, "vectors": v
 
 def page(record):
     """docs/results/search.md"""
-    lines = ["# Search at scale", "", "`python benchmarks/search.py`", ""]
-    if found := record.get("pairs"):
-        lines += [
-            "## Pairs per second",
-            "",
-            "| SSIM of 28×28 images, one thread | pairs per CPU second | ratio |",
-            "|---|---|---|",
-        ]
-        ratios = found["ratio_to_pytorch_msssim"]
-        lines += [f"| {name} | {rate:,} | {ratios[name]} |" for name, rate in found["pairs_per_cpu_second"].items()]
-        gap = found["largest_difference"]
-        lines += ["", "Median of five interleaved rounds. Largest difference to scikit-image (valid positions) over 300 "
-                  f"pairs: our definition {gap['definition to scikit-image']:.1e}, pytorch-msssim "
-                  f"{gap['pytorch-msssim to scikit-image']:.1e}. The kernel's own error is bounded, and what it "
-                  "ranks is looked at again by the definition.", "", load(found), ""]  # fmt: skip
-    if found := record.get("images"):
-        lines += [f"## The {found['k']} nearest of {found['queries']} images among {found['images']:,} (Fashion-MNIST)", "",
-                  "| queries | exact: seconds | CPU s | two-stage: seconds | CPU s | CPU ratio | recall@10 |",
-                  "|---|---|---|---|---|---|---|"]  # fmt: skip
-        lines += [f"| seed {one['seed']} | {one['exact_seconds']:.1f} | {one['exact_cpu_seconds']:.1f} "
-                  f"| {one['two_stage_seconds']:.2f} | {one['two_stage_cpu_seconds']:.2f} | {one['ratio']} "
-                  f"| {one['recall_at_10']:.4f} |" for one in found["seeds"]]  # fmt: skip
-        lines += ["", f"One thread. Exact: every pair by the kernel (error below {found['kernel_error_bound']:.4f}), the rest "
-                  f"in float64. Two-stage: {found['candidates']} candidates by 256 numbers an image, re-ranked by exact SSIM; "
-                  f"its index took {found['index_seconds']:.1f} s ({found['index_cpu_seconds']:.1f} CPU s) and "
-                  f"{found['index_mib']} MiB, once. CPU seconds are what an idle core would need; two cores halve them.", "", load(found), ""]  # fmt: skip
-    if found := record.get("duplicates"):
-        lines += [f"## Near-duplicates of {found['images']:,} images", "",
-                  f"SSIM ≥ {found['tau']}: {found['records']:,} records in {found['groups']:,} groups, the largest of "
-                  f"{found['largest']}; {found['exact_copies']} records equal another exactly. {found['seconds']:.0f} s "
-                  f"({found['cpu_seconds']:.0f} CPU s), {found['compared']:,} of 1.8·10⁹ pairs compared. Of the "
-                  f"{found['pairs_of_these']} pairs that {found['checked_images']} random images have by exact search, "
-                  f"{found['pairs_found']} are among the candidates; {found['crowded']} records had all 32 candidates "
-                  "above the threshold.", "", load(found), ""]  # fmt: skip
-    if found := record.get("vectors"):
-        low, middle, high = found["cosine_of_the_nearest"]
-        lines += [f"## {found['vectors']:,} vectors of {found['width']} numbers", "",
-                  "| | exact, from disk | cells (faiss) |", "|---|---|---|",
-                  f"| build | – | {found['build_seconds']:.0f} s ({found['build_cpu_seconds']:.0f} CPU s) |",
-                  f"| {found['queries']:,} queries, k = {found['k']} | {found['exact_seconds']:.1f} s "
-                  f"({found['exact_cpu_seconds']:.1f} CPU s) | {found['query_seconds']:.2f} s ({found['query_cpu_seconds']:.2f} CPU s) |",
-                  f"| recall@10 | 1 | {found['recall_at_10']:.4f} ({found['recall_at_10_when_built']:.4f} when its visits were chosen) |",
-                  f"| memory | {found['exact_memory_mib']:,} MiB more | {found['peak_memory_mib']:,} MiB in all, at most |", "",
-                  f"{found['cells_visited']} of 4,000 cells are visited. Exact among the first 200,000: "
-                  f"{found['exact_200k_seconds']:.1f} s ({found['exact_200k_cpu_seconds']:.1f} CPU s). The vectors are made, not encoded: "
-                  "20,000 topics of sizes after Zipf, families of 1 to 6 of which half share a point, the i-th axis with spread "
-                  f"i^-0.5 (`clustered`); cosine of a query's nearest: median {middle}, 5 to 95 % {low} to {high}. "
-                  "Real embeddings may be easier or harder; the visits are chosen on the data at hand.", "", load(found), ""]  # fmt: skip
-    if found := record.get("retrieval"):
-        lines += [
-            "## Similar samples found among all images",
-            "",
-            "| data | records | measure | targets | precision at the true k | a random ranking |",
-            "|---|---|---|---|---|---|",
-        ]
-        lines += [f"| {one['data']} | {one['records']:,} | {one['measure']} | {one['targets']} | {one['precision']:.3f} "
-                  f"[{one['low']:.3f}, {one['high']:.3f}] | {one['random']:.5f} |" for one in found["rows"]]  # fmt: skip
-        lines += ["", "As many nearest as there are true ones are taken, so precision is recall. SE-MNIST, SE-FMNIST: 5 seeds × 3 "
-                  "targets with 5 masked copies each, hidden among the whole set. Emoji: one member of each family, the others of "
-                  "the family are true. pixels, efficientnet-lite0: cosine of `--by embedding` by that encoder; all: reciprocal "
-                  "rank fusion of the measures above. [95 % bootstrap interval over targets].", "", load(found), ""]  # fmt: skip
     host = provenance.host()
-    lines += [f"{host['processor']}, {host['cpus']} cores, torch {provenance.version('torch')}."]
-    return "\n".join(lines) + "\n"
+    parts = [PARTS[name](record[name]) + "\n\n" + load(record[name]) for name in SECTIONS if name in record]
+    title = "# Search at scale\n\n`python benchmarks/search.py`; one thread. CPU seconds are those of an idle core."
+    foot = f"{host['processor']}, {host['cpus']} cores, torch {provenance.version('torch')}."
+    return "\n\n".join([title, *parts, foot]) + "\n"
+
+
+def pairs_part(found):
+    rates, ratios, gap = (
+        found[key] for key in ("pairs_per_cpu_second", "ratio_to_pytorch_msssim", "largest_difference")
+    )
+    rows = "\n".join(f"| {name} | {rate:,} | {ratios[name]} |" for name, rate in rates.items())
+    return f"""## Pairs per second
+
+| SSIM of 28×28 images | pairs per CPU second | ratio to pytorch-msssim |
+|---|---|---|
+{rows}
+
+Median of five interleaved rounds. Largest difference to scikit-image in float64 (valid positions) over 300 pairs:
+our definition {gap["definition to scikit-image"]:.1e},
+pytorch-msssim {gap["pytorch-msssim to scikit-image"]:.1e}. The kernel's own error is bounded, and what it ranks is looked at again by the definition."""
+
+
+def images_part(found):
+    rows = "\n".join(
+        f"| {one['seed']} | {one['exact_seconds']:.1f} | {one['exact_cpu_seconds']:.1f} "
+        f"| {one['two_stage_seconds']:.2f} | {one['two_stage_cpu_seconds']:.2f} | {one['ratio']} | {one['recall_at_10']:.4f} |"
+        for one in found["seeds"]
+    )
+    return f"""## The {found["k"]} nearest of {found["queries"]} images among {found["images"]:,} (Fashion-MNIST)
+
+| seed of the queries | exact: seconds | CPU seconds | two-stage: seconds | CPU seconds | CPU ratio | recall@10 |
+|---|---|---|---|---|---|---|
+{rows}
+
+Exact: every pair by the kernel (error below {found["kernel_error_bound"]:.4f}), what may be among the nearest again in
+float64. Two-stage: {found["candidates"]} candidates by 256 numbers an image, re-ranked by exact SSIM; its index took
+{found["index_seconds"]:.1f} s ({found["index_cpu_seconds"]:.1f} CPU seconds) and {found["index_mib"]} MiB,
+once. Its settings were chosen on queries of seed 100."""
+
+
+def duplicates_part(found):
+    return f"""## Near-duplicates of {found["images"]:,} images (Fashion-MNIST)
+
+SSIM ≥ {found["tau"]}: {found["records"]:,} records in {found["groups"]:,} groups, the largest of {found["largest"]};
+{found["exact_copies"]} records equal another exactly.
+{found["seconds"]:.0f} s ({found["cpu_seconds"]:.0f} CPU seconds);
+{found["compared"]:,} of 1.8·10⁹ pairs were compared: each image with its 32 likeliest. Of the {found["pairs_of_these"]}
+pairs that {found["checked_images"]} random images have by exact search, {found["pairs_found"]} are among these;
+{found["crowded"]} records had all 32 above the threshold."""
+
+
+def vectors_part(found):
+    low, middle, high = found["cosine_of_the_nearest"]
+    exact = f"{found['exact_seconds']:.1f} ({found['exact_cpu_seconds']:.1f})"
+    return f"""## {found["vectors"]:,} vectors of {found["width"]} numbers
+
+| | exact, streamed from disk | cells (faiss, inverted file, float16) |
+|---|---|---|
+| build: seconds (CPU seconds) | – | {found["build_seconds"]:.0f} ({found["build_cpu_seconds"]:.0f}) |
+| {found["queries"]:,} queries, k = {found["k"]} | {exact} \
+| {found["query_seconds"]:.2f} ({found["query_cpu_seconds"]:.2f}) |
+| recall@10 | 1 | {found["recall_at_10"]:.4f}; {found["recall_at_10_when_built"]:.4f} when its visits were chosen |
+| memory | {found["exact_memory_mib"]:,} MiB more | {found["peak_memory_mib"]:,} MiB in all, at most |
+
+{found["cells_visited"]} of 4,000 cells are visited. Exact among the first 200,000: {found["exact_200k_seconds"]:.1f} s
+({found["exact_200k_cpu_seconds"]:.1f} CPU seconds). Memory counts the pages of the file that the system keeps. The
+vectors are made, not encoded: 20,000 topics of sizes after Zipf, families of 1 to 6 of which half share a point, the i-th axis with
+spread i^-0.5; cosine of a query's nearest: median {middle}, 5 to 95 % {low} to {high}. Real embeddings may be easier
+or harder; the visits are chosen on the data at hand."""
+
+
+def retrieval_part(found):
+    rows = "\n".join(
+        f"| {one['data']} | {one['records']:,} | {one['measure']} | {one['targets']} | {one['precision']:.3f} "
+        f"[{one['low']:.3f}, {one['high']:.3f}] | {one['random']:.5f} |"
+        for one in found["rows"]
+    )
+    return f"""## Similar samples found among all images
+
+| data | records | measure | targets | precision at the true k | a random ranking |
+|---|---|---|---|---|---|
+{rows}
+
+As many nearest as there are true ones are taken, so precision is recall. SE-MNIST, SE-FMNIST: 5 seeds × 3 targets with
+5 masked copies each, hidden among the whole set. Emoji: one member of each family, the others of the family are true.
+pixels, efficientnet-lite0: `--by embedding` with that encoder; all: reciprocal rank fusion of the measures above.
+[95 % bootstrap interval over targets]."""
+
+
+PARTS = {"pairs": pairs_part, "images": images_part, "duplicates": duplicates_part, "vectors": vectors_part,
+         "retrieval": retrieval_part}  # fmt: skip
 
 
 def load(found):
@@ -322,12 +352,15 @@ def load(found):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}")
+    parser.add_argument(
+        "sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; page: only write it again"
+    )
     torch.set_num_threads(1)
     chosen = parser.parse_args().sections or list(SECTIONS)
     file = HERE / "search.json"
     record = read_json(file) if file.is_file() else {}
-    for name in chosen:
+    (HERE / "search.md").write_text(page(record), encoding="utf-8")
+    for name in chosen if chosen != ["page"] else ():
         began = os.getloadavg()[0]
         found = SECTIONS[name]()
         record[name] = found | {"load": [round(began, 1), round(os.getloadavg()[0], 1)]}
