@@ -272,13 +272,15 @@ def pairs_part(found):
 
 Median of five interleaved rounds. Largest difference to scikit-image in float64 (valid positions) over 300 pairs:
 our definition {gap["definition to scikit-image"]:.1e},
-pytorch-msssim {gap["pytorch-msssim to scikit-image"]:.1e}. The kernel's own error is bounded, and what it ranks is looked at again by the definition."""
+pytorch-msssim {gap["pytorch-msssim to scikit-image"]:.1e}. The kernel's own error is bounded, and what it ranks is
+looked at again by the definition."""
 
 
 def images_part(found):
     rows = "\n".join(
         f"| {one['seed']} | {one['exact_seconds']:.1f} | {one['exact_cpu_seconds']:.1f} "
-        f"| {one['two_stage_seconds']:.2f} | {one['two_stage_cpu_seconds']:.2f} | {one['ratio']} | {one['recall_at_10']:.4f} |"
+        f"| {one['two_stage_seconds']:.2f} | {one['two_stage_cpu_seconds']:.2f} "
+        f"| {one['ratio']} | {one['recall_at_10']:.4f} |"
         for one in found["seeds"]
     )
     return f"""## The {found["k"]} nearest of {found["queries"]} images among {found["images"]:,} (Fashion-MNIST)
@@ -319,8 +321,8 @@ def vectors_part(found):
 
 {found["cells_visited"]} of 4,000 cells are visited. Exact among the first 200,000: {found["exact_200k_seconds"]:.1f} s
 ({found["exact_200k_cpu_seconds"]:.1f} CPU seconds). Memory counts the pages of the file that the system keeps. The
-vectors are made, not encoded: 20,000 topics of sizes after Zipf, families of 1 to 6 of which half share a point, the i-th axis with
-spread i^-0.5; cosine of a query's nearest: median {middle}, 5 to 95 % {low} to {high}. Real embeddings may be easier
+vectors are made, not encoded: 20,000 topics of sizes after Zipf, families of 1 to 6 of which half share a point, the i-th axis
+with spread i^-0.5; cosine of a query's nearest: median {middle}, 5 to 95 % {low} to {high}. Real embeddings may be easier
 or harder; the visits are chosen on the data at hand."""
 
 

@@ -49,8 +49,8 @@ def find(samples: Samples, measure: Measure, tau: float, *, say: Callable[[str],
 
     Records of equal content are counted apart, by hash, and stand for one in what follows. Among these, pairs that
     reach tau are joined by `cliques`. Up to 10⁸ pairs of images, 200,000 vectors or 20,000 texts, every pair is
-    compared; beyond, each record with its 32 likeliest only (images: `vestige.image.lowpass`, vectors: `index.Cells`), which may
-    miss pairs. Raises InputError where more than 5 million pairs reach tau, or the texts are too many.
+    compared; beyond, each record with its 32 likeliest only (images: `image.lowpass`, vectors: `index.Cells`), which
+    may miss pairs. Raises InputError where more than 5 million pairs reach tau, or the texts are too many.
     """
     same = _equal(samples)
     rows = torch.tensor(sorted(members[0] for members in same))
