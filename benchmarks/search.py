@@ -322,8 +322,8 @@ def vectors_part(found):
 {found["cells_visited"]} of 4,000 cells are visited. Exact among the first 200,000: {found["exact_200k_seconds"]:.1f} s
 ({found["exact_200k_cpu_seconds"]:.1f} CPU seconds). Memory counts the pages of the file that the system keeps. The
 vectors are made, not encoded: 20,000 topics of sizes after Zipf, families of 1 to 6 of which half share a point, the
-i-th axis with spread i^-0.5; cosine of a query's nearest: median {middle}, 5 to 95 % {low} to {high}. Real embeddings may
-be easier or harder; the visits are chosen on the data at hand."""
+i-th axis with spread i^-0.5; cosine of a query's nearest: median {middle}, 5 to 95 % {low} to {high}. Real embeddings
+may be easier or harder; the visits are chosen on the data at hand."""
 
 
 def retrieval_part(found):
