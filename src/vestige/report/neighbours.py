@@ -23,10 +23,6 @@ SIDE, SMALL, PITCH, ROW = 120, 92, 104, 146
 """Side of a target and of a neighbour, distance of columns and of rows."""
 LEFT = 172
 COLUMNS = (WIDTH - LEFT) // PITCH
-MEMBERS = 24
-"""Members of a group of duplicates that are shown."""
-GROUPS = 60
-"""Groups of duplicates that are shown."""
 NULL_HIGH = 150
 
 
@@ -55,7 +51,7 @@ def page(record: Record, contents: Contents) -> str:
         headline=_similar_headline(record) if similar else _duplicates_headline(record),
         deck=_deck(record),
         lots=_similar(record, contents) if similar else _duplicates(record, contents),
-        hidden=0 if similar else max(len(record["groups"]) - GROUPS, 0),
+        hidden=0 if similar else sum(one["ids"][0] not in contents for one in record["groups"]),
         nulls=[(name, Markup(draw_null(record, name))) for name in record["measures"]],
         limits=_limits(record),
         number=number,
@@ -155,8 +151,10 @@ def _similar(record: Record, contents: Contents) -> list[dict[str, Any]]:
 
 def _duplicates(record: Record, contents: Contents) -> list[dict[str, Any]]:
     lots = []
-    for one in record["groups"][:GROUPS]:
-        first, *others = one["ids"][:MEMBERS]
+    for one in record["groups"]:
+        if one["ids"][0] not in contents:
+            continue
+        first, *others = [name for name in one["ids"] if name in contents]
         more = one["size"] - 1 - len(others)
         lot: dict[str, Any] = {
             "title": f"{one['size']} records",
