@@ -51,14 +51,15 @@ def grouped(hits, queries):
 
 
 @pytest.mark.parametrize("kind", ADVERSARIAL)
-@pytest.mark.parametrize("block", [7, 8192])
-def test_search_is_brute_force(kind, block):
+@pytest.mark.parametrize(("block", "workers"), [(7, 1), (8192, 3)])
+def test_search_is_brute_force(kind, block, workers, monkeypatch):
+    monkeypatch.setattr(search, "TILE", 2000)
     x = ADVERSARIAL[kind]
     rows = torch.arange(0, len(x), 7)
-    hits = search.nearest(x[rows], x, 5, skip=rows, block=block)
+    hits = search.nearest(x[rows], x, 5, skip=rows, block=block, workers=workers)
     assert grouped(hits, len(rows)) == brute_force(x, rows, k=5)
     for tau in (-0.2, 0.05, 0.9, 1.0):
-        hits = search.within(x[rows], x, tau, skip=rows, block=block)
+        hits = search.within(x[rows], x, tau, skip=rows, block=block, workers=workers)
         assert grouped(hits, len(rows)) == brute_force(x, rows, tau=tau)
 
 

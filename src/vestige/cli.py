@@ -167,10 +167,11 @@ def data_duplicates(
     json: Json = False,
 ) -> None:
     """Find the near-duplicates of a whole data set, in groups whose members are all alike."""
-    from vestige.executor import say
+    from vestige.executor import one_thread, say
     from vestige.find import Question, duplicates_in
 
     _check_out(out)
+    one_thread()
     question = Question(data, by, encoder, None, tau, seed)
     command = _command("vestige data duplicates", data=data, tau=f"{tau:g}", by=by, encoder=encoder, seed=seed or None)
     record, contents = duplicates_in(question, command=command, say=say)
@@ -193,10 +194,11 @@ def similar(
     json: Json = False,
 ) -> None:
     """Find the similar records of given ones: direct neighbours, beside how similar random pairs are."""
-    from vestige.executor import say
+    from vestige.executor import one_thread, say
     from vestige.find import Question, read_ids, similar_to
 
     _check_out(out)
+    one_thread()
     k = 10 if k is None and tau is None else k
     question = Question(data, by, encoder, k, tau, seed)
     limit = {"k": k} if tau is None else {"tau": f"{tau:g}"}

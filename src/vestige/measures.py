@@ -5,6 +5,7 @@ All speak of positions in the data set. A record is never its own neighbour; tie
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -53,23 +54,25 @@ class Measure(Protocol):
 class Ssim:
     """Structural similarity of images x (N, C, H, W), uint8 or float32 in [0, 1]; exact.
 
-    lowpass: an index of x, by which only the likeliest are compared in `nearest`; None compares all.
+    lowpass: an index of x, by which only the likeliest are compared in `nearest`; None compares all. workers: threads.
     """
 
     x: Tensor
     lowpass: Lowpass | None = None
+    workers: int = 1
 
     def nearest(self, rows: Tensor, k: int) -> Hits:
         from vestige.image import search
 
         if self.lowpass is None:
-            return search.nearest(self.x[rows], self.x, k, skip=rows)
+            return search.nearest(self.x[rows], self.x, k, skip=rows, workers=self.workers)
         return self.lowpass.nearest(self.x[rows], self.x, k, skip=rows)
 
     def within(self, rows: Tensor, tau: float, first: int = 0) -> Hits:
         from vestige.image import search
 
-        return _from(search.within(self.x[rows], self.x[first:], tau, skip=rows - first), first)
+        pool = self.x[first:]
+        return _from(search.within(self.x[rows], pool, tau, skip=rows - first, workers=self.workers), first)
 
     def pairs(self, first: Tensor, second: Tensor) -> Tensor:
         from vestige.image import search
@@ -158,12 +161,13 @@ def build(
     made: dict[str, Measure] = {}
     for name in names:
         if name == "ssim":
-            made[name] = Ssim(samples.x)
+            likely = None
             if targets * len(samples) > PAIRS:
                 from vestige.image import lowpass
 
                 say(f"describing {len(samples)} images, to compare the likeliest only")
-                made[name] = Ssim(samples.x, lowpass.build(samples.x))
+                likely = lowpass.build(samples.x)
+            made[name] = Ssim(samples.x, likely, workers=os.cpu_count() or 1)
         elif name == "embedding":
             made[name] = Cosine(_encode(samples, modality, encoder or ENCODERS[modality], say))
         else:

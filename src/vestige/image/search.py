@@ -19,6 +19,7 @@ Needs torch's default precision of float32 products ("highest").
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -39,12 +40,15 @@ RECHECK = 512
 """Pairs compared in float64 at a time."""
 
 
-def nearest(queries: Tensor, pool: Tensor, k: int, *, skip: Tensor | None = None, block: int = BLOCK) -> Hits:
+def nearest(
+    queries: Tensor, pool: Tensor, k: int, *, skip: Tensor | None = None, block: int = BLOCK, workers: int = 1
+) -> Hits:
     """The k images of the pool with the largest SSIM for each query, exactly.
 
     queries: (Q, C, H, W), pool: (M, C, H, W), both uint8 or float32 in [0, 1]. skip: (Q,) int64, a position in the
     pool that is left out for that query (itself), −1 for none. Fewer than k are found only where the pool has no more.
-    block changes memory and time, never the result. Raises InputError for other shapes.
+    block and workers (threads, each with a core of its own if torch is set to one) change memory and time, never the
+    result. Raises InputError for other shapes.
     """
     _check(queries, pool)
     parts = []
@@ -53,7 +57,7 @@ def nearest(queries: Tensor, pool: Tensor, k: int, *, skip: Tensor | None = None
         own = None if skip is None else skip[rows]
         best = torch.full((len(queries[rows]), k), -torch.inf)
         near: list[Hits] = []
-        for first, values in approximate(queries[rows], pool, own, block):
+        for first, values in approximate(queries[rows], pool, own, block, workers):
             best = torch.cat([best, values.topk(min(k, values.shape[1]), 1).values], 1).topk(k, 1).values
             near.append(above(values, best[:, -1:] - 2 * error(pool), first))
         lot = joined(near)
@@ -64,7 +68,9 @@ def nearest(queries: Tensor, pool: Tensor, k: int, *, skip: Tensor | None = None
     return joined(parts)
 
 
-def within(queries: Tensor, pool: Tensor, tau: float, *, skip: Tensor | None = None, block: int = BLOCK) -> Hits:
+def within(
+    queries: Tensor, pool: Tensor, tau: float, *, skip: Tensor | None = None, block: int = BLOCK, workers: int = 1
+) -> Hits:
     """Every image of the pool whose SSIM with a query is at least tau, exactly. Arguments as for `nearest`."""
     _check(queries, pool)
     parts = []
@@ -72,7 +78,8 @@ def within(queries: Tensor, pool: Tensor, tau: float, *, skip: Tensor | None = N
         rows = slice(start, start + QUERIES)
         own = None if skip is None else skip[rows]
         floor = torch.tensor(tau - error(pool))
-        near = [above(values, floor, first) for first, values in approximate(queries[rows], pool, own, block)]
+        found = approximate(queries[rows], pool, own, block, workers)
+        near = [above(values, floor, first) for first, values in found]
         exact = _exact(queries[rows], pool, joined(near))
         keep = exact.value >= tau
         parts.append(Hits(exact.query[keep] + start, exact.position[keep], exact.value[keep]))
@@ -117,7 +124,7 @@ def error(pool: Tensor) -> float:
 
 
 def approximate(
-    queries: Tensor, pool: Tensor, skip: Tensor | None = None, block: int = BLOCK
+    queries: Tensor, pool: Tensor, skip: Tensor | None = None, block: int = BLOCK, workers: int = 1
 ) -> Iterator[tuple[int, Tensor]]:
     """The kernel's values, block by block of the pool: (first position, (Q, images in the block) float32).
 
@@ -125,16 +132,20 @@ def approximate(
     """
     lots = [_prepare(image[None]) for image in queries]
     tile = max(1, TILE // pool[0].numel())
-    for first in range(0, len(pool), block):
-        last = min(first + block, len(pool))
-        values = torch.empty(len(queries), last - first)
-        for start in range(first, last, tile):
-            ready = _prepare(pool[start : min(start + tile, last)])
-            room = _Room.like(ready)
-            for row, query in enumerate(lots):
-                values[row, start - first : start - first + tile] = _kernel(query, ready, room)
-        leave_out(values, skip, first)
-        yield first, values
+
+    def compare(images: Tensor, values: Tensor) -> None:
+        ready = _prepare(images)
+        room = _Room.like(ready)
+        for query, row in zip(lots, values, strict=True):
+            row[:] = _kernel(query, ready, room)
+
+    with ThreadPoolExecutor(workers) as threads:
+        for first in range(0, len(pool), block):
+            some = pool[first : first + block]
+            values = torch.empty(len(queries), len(some))
+            list(threads.map(compare, torch.split(some, tile), torch.split(values, tile, 1)))
+            leave_out(values, skip, first)
+            yield first, values
 
 
 @dataclass(frozen=True)
