@@ -102,6 +102,8 @@ class Cells:
             quantizer, width, cells, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT, False
         )
         self._index.cp.niter, self._index.cp.seed = 10, seed + 1
+        # Fewer vectors per cell than faiss warns about: what counts is the recall, and that is measured below.
+        self._index.cp.min_points_per_centroid = 1
         self._index.cp.max_points_per_centroid = max(TRAIN // cells, 39)
         self._index.train(np.ascontiguousarray(vectors[some], np.float32))
         for first in range(0, count, BLOCK):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vestige.report import style_hash
-from vestige.report.svg import WIDTH, box, group, line, picture, scale, svg, text, ticks
+from vestige.report.svg import MARGIN, WIDTH, box, digits, group, line, picture, scale, svg, text, ticks
 from vestige.report.words import number, plural
 from vestige.store import write_text
 
@@ -87,7 +87,7 @@ def draw_null(record: Record, measure: str) -> str:
     bars = null["histogram"]
     values = [one["similarity"][measure] for target in record.get("targets", ()) for one in target["neighbours"]]
     marks = ticks(min(bars["low"], *values, 0.0), max(bars["high"], *values, record["tau"] or 0.0, 1.0))
-    place = scale(marks[0], marks[-1], 8, WIDTH - 8)
+    place = scale(marks[0], marks[-1], MARGIN, WIDTH - MARGIN)
     top, base = 34, NULL_HIGH - 26
     tall = max(bars["counts"])
     step = (bars["high"] - bars["low"]) / len(bars["counts"])
@@ -96,8 +96,9 @@ def draw_null(record: Record, measure: str) -> str:
         left, right = place(bars["low"] + at * step), place(bars["low"] + (at + 1) * step)
         high = (base - top) * count / tall
         parts.append(box(left, base - high, max(right - left, 1.0), high, "band"))
-    parts.append(line(8, WIDTH - 8, base, base, "base"))
-    parts += [text(place(mark), base + 18, f"{mark:g}", "tick middle") for mark in (round(mark, 6) for mark in marks)]
+    parts.append(line(MARGIN, WIDTH - MARGIN, base, base, "base"))
+    places = digits(marks)
+    parts += [text(place(mark), base + 18, number(mark, places), "tick middle") for mark in marks]
     parts += [line(place(value), place(value), top + 40, base, "found") for value in values]
     if record["tau"] is not None:
         tau = place(record["tau"])
