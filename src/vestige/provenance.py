@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from vestige import __version__
-from vestige.config import StudyConfig, fingerprint
+from vestige.config import Settings, StudyConfig, fingerprint
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "safetensors", "pillow", "pydantic")
 
@@ -19,6 +20,12 @@ LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "safetensors", "pillow",
 def reproducible(config: StudyConfig, source: str, command: str) -> dict[str, Any]:
     """What goes into result.json: the same for the same seed on the same machine."""
     seeds = list(range(config.seed, config.seed + config.seeds))
+    facts = made(config, source, command, LIBRARIES)
+    return facts | {"seeds": dict.fromkeys(("data", "train", "unlearn", "eval"), seeds)}
+
+
+def made(config: Settings, source: str, command: str, libraries: Iterable[str]) -> dict[str, Any]:
+    """The reproducible facts about any result: code, command, settings, data, libraries."""
     return {
         "version": __version__,
         "commit": commit(),
@@ -26,8 +33,7 @@ def reproducible(config: StudyConfig, source: str, command: str) -> dict[str, An
         "fingerprint": fingerprint(config),
         "config": config.model_dump(mode="json"),
         "source_sha256": source,
-        "seeds": dict.fromkeys(("data", "train", "unlearn", "eval"), seeds),
-        "libraries": {name: version(name) for name in LIBRARIES},
+        "libraries": {name: version(name) for name in libraries},
         "device": "cpu",
         "threads": 1,
     }
