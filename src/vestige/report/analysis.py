@@ -85,7 +85,9 @@ def page(record: Record, pictures: Pictures) -> str:
         deck=_deck(record),
         banners=_banners(record),
         limits=_limits(record),
-        pictured=f"{scatter.PICTURED}" if len(record["samples"]) > scatter.PICTURED and pictures else "",
+        pictured=f" {scatter.PICTURED} of them are pictures, the rest dots."
+        if len(record["samples"]) > scatter.PICTURED and pictures
+        else "",
         number=number,
     )  # fmt: skip
 

@@ -8,8 +8,8 @@ from typing import Any
 from vestige.report.svg import WIDTH, digits, group, line, scale, svg, text, ticks
 from vestige.report.words import number
 
-LEFT, HEAD, LOW = 150, 74, 26
-"""Room for the rows' ids, height of the columns' ids, height of a cell."""
+LEFT, HEAD, LOW, LEAN = 150, 84, 26, 48
+"""Room for the rows' ids, height of the columns' ids, height of a cell, room for the last column's id."""
 GAP = 8
 """Between the groups of two targets."""
 ROW, NAMES, SHOWN = 54, 230, 12
@@ -22,7 +22,7 @@ def draw(heat: Record, targets: Sequence[str]) -> str:
     """One heat map. heat: by, ids, values (N, N). targets: the ids that begin a new group."""
     ids, values = heat["ids"], heat["values"]
     starts = [name in targets for name in ids]
-    wide = min((WIDTH - LEFT - GAP * sum(starts)) / len(ids), 64)
+    wide = min((WIDTH - LEFT - LEAN - GAP * (sum(starts) - 1)) / len(ids), 64)
     places, low = [], min(value for row in values for value in row)
     shift = -GAP
     for place, first in enumerate(starts):
@@ -34,13 +34,21 @@ def draw(heat: Record, targets: Sequence[str]) -> str:
         parts.append(text(LEFT - 8, places[place][1] + LOW / 2 + 4, _tail(name, 20), f"end {style}", name))
         x = places[place][0] + wide / 2
         turned = f'<g transform="translate({x + 4:.1f} {HEAD - 8}) rotate(-55)">'
-        parts.append(turned + text(0, 0, _tail(name, 13), style, name) + "</g>")
+        parts.append(turned + text(0, 0, _tail(_own(name, ids, starts, place), 13), style, name) + "</g>")
     for row, line_ in enumerate(values):
         for column, value in enumerate(line_):
             parts.append(_cell(places[column][0], places[row][1], wide, value, low, f"{ids[row]} and {ids[column]}"))
-    width, height = places[-1][0] + wide + 40, places[-1][1] + LOW
+    width, height = places[-1][0] + wide + LEAN, places[-1][1] + LOW
     spoken = f"{heat['by']} of {len(ids)} samples, all pairs, from {number(low)} to 1"
     return svg(max(width, 420), height, spoken, parts, "heat")
+
+
+def _own(name: str, ids: Sequence[str], starts: Sequence[bool], place: int) -> str:
+    """What tells a similar sample from its target where its name begins with the target's: …~mask-0 → ~mask-0."""
+    if starts[place]:
+        return name
+    target = next(ids[before] for before in range(place, -1, -1) if starts[before])
+    return name.removeprefix(target) or name
 
 
 def _tail(name: str, most: int) -> str:
