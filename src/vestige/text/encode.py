@@ -21,7 +21,7 @@ ENCODERS: dict[str, str] = {
 }
 """Names of encoders and where they come from. Beside these: a folder, or ORGANISATION/NAME on the hub."""
 
-BATCH = 64
+BATCH = 16
 INSTALL = "pip install 'vestige[text]'"
 
 
@@ -133,7 +133,7 @@ def _open(folder: Path) -> Encoder:
         )
     pooling = _pooling(folder)
     shown = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
