@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vestige.report.svg import WIDTH, digits, group, line, scale, svg, text, ticks
 from vestige.report.words import number
 
-LEFT, HEAD, LOW, LEAN = 150, 84, 26, 48
+LEFT, HEAD, LOW, LEAN = 164, 84, 26, 48
 """Room for the rows' ids, height of the columns' ids, height of a cell, room for the last column's id."""
-GAP = 8
-"""Between the groups of two targets."""
+GAP, COLUMN = 8, 13
+"""Between the groups of two targets; letters of a column's id."""
 ROW, NAMES, SHOWN = 54, 230, 12
 """Of the lengths: height of a topic, room for its name, and how many are drawn."""
 
@@ -34,7 +35,7 @@ def draw(heat: Record, targets: Sequence[str]) -> str:
         parts.append(text(LEFT - 8, places[place][1] + LOW / 2 + 4, _tail(name, 20), f"end {style}", name))
         x = places[place][0] + wide / 2
         turned = f'<g transform="translate({x + 4:.1f} {HEAD - 8}) rotate(-55)">'
-        parts.append(turned + text(0, 0, _tail(_own(name, ids, starts, place), 13), style, name) + "</g>")
+        parts.append(turned + text(0, 0, _tail(_own(name, ids, starts, place), COLUMN), style, name) + "</g>")
     for row, line_ in enumerate(values):
         for column, value in enumerate(line_):
             parts.append(_cell(places[column][0], places[row][1], wide, value, low, f"{ids[row]} and {ids[column]}"))
@@ -44,11 +45,13 @@ def draw(heat: Record, targets: Sequence[str]) -> str:
 
 
 def _own(name: str, ids: Sequence[str], starts: Sequence[bool], place: int) -> str:
-    """What tells a similar sample from its target where its name begins with the target's: …~mask-0 → ~mask-0."""
+    """What tells a similar sample from its target, where their names begin alike: mnist/201~mask-0 → ~mask-0."""
     if starts[place]:
-        return name
+        return name if len(name) <= COLUMN else "target"
     target = next(ids[before] for before in range(place, -1, -1) if starts[before])
-    return name.removeprefix(target) or name
+    alike = os.path.commonprefix([name, target])
+    cut = max(alike.rfind("/") + 1, len(target) if alike == target else 0)
+    return name[cut:]
 
 
 def _tail(name: str, most: int) -> str:
