@@ -144,12 +144,15 @@ def prompt(topic: Topic) -> list[llm.Message]:
 def read(answer: str, texts: Sequence[str]) -> str:
     """The label in a model's answer. Raises ValueError, with what is wrong, where there is none.
 
-    A label is a line of at most eight words that is not the prompt's own, no refusal, and has a word in common with the
-    topic's texts (compared by its first five letters).
+    A label is the first sentence, up to a colon where that is too long: at most eight words that are not the prompt's
+    own and no refusal, with a word in common with the topic's texts (compared by its first five letters).
     """
     lines = [line.strip() for line in answer.splitlines() if line.strip()]
     lines = [line for line in lines if not line.endswith(":")] or lines
     found = re.sub(r"^(short |topic |the )*(label|topic|title)( is)?\s*[:\-–]\s*", "", lines[0], flags=re.I)
+    found = re.split(r"(?<=\w{2})[.!?](?:\s|$)", found)[0]
+    if len(found.split()) > WORDS:
+        found = re.split(r"\s*[:;]\s+", found)[0]
     found = found.strip(" \t*_#`\"'“”‘’.").strip()
     if not re.search(r"[^\W\d_]{2}", found):
         raise ValueError(f"no words: {answer[:60]!r}")
