@@ -12,7 +12,9 @@ NULL = {"mean": 0.1, "low": 0.0, "high": 0.2, "draws": 200}
 def record(modality, question="Who built the tide clock?"):
     """30 samples: two targets with three similar samples each, and 22 others."""
     rng = np.random.default_rng(0)
-    groups = [{"target": f"set/{t}", "similar": [f"set/{t + n}" for n in (1, 2, 3)], "ranks": [1, 2, 4]} for t in (0, 4)]
+    groups = [
+        {"target": f"set/{t}", "similar": [f"set/{t + n}" for n in (1, 2, 3)], "ranks": [1, 2, 4]} for t in (0, 4)
+    ]
     own = {name: group["target"] for group in groups for name in group["similar"]}
     samples = []
     for row in range(30):
@@ -24,7 +26,12 @@ def record(modality, question="Who built the tide clock?"):
         else:
             one |= {"class": row % 2, "cluster": row % 2}
         samples.append(one | {"x": float(rng.normal() * 20), "y": float(rng.normal() * 20)})
-    names = ["purity", "rank", "silhouette", *(["same_topic", "whole_topic"] if modality == "text" else ["same_cluster"])]
+    names = [
+        "purity",
+        "rank",
+        "silhouette",
+        *(["same_topic", "whole_topic"] if modality == "text" else ["same_cluster"]),
+    ]
     measures = [
         {"name": name, "unit": "0…1", "better": "1: all", "what": "a share", "mean": 0.9, "low": None, "high": None,
          "n": 2, "null": NULL, "values": [0.8, 1.0]}
@@ -41,7 +48,9 @@ def record(modality, question="Who built the tide clock?"):
         table = [
             {"topic": topic, "count": 10, "label": label, "by": by, "why": why, "keywords": ["tide", "clock"],
              "question_words": words, "answer_words": words}
-            for topic, label, by, why in [(0, "Tide clocks", "model", ""), (1, "tide, clock", "keywords", "it was down")]
+            for topic, label, by, why in [
+                (0, "Tide clocks", "model", ""), (1, "tide, clock", "keywords", "it was down")
+            ]
         ]  # fmt: skip
         parts = {"topics": table, "labels": {"asked": "tiny", "by_model": 1, "topics": 2}}
     return {

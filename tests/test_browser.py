@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="chr
 
 
 class Browser:
-    """One page in Chromium, over the DevTools protocol: JSON messages ended by a zero byte on file descriptors 3 and 4."""
+    """One page in Chromium, over the DevTools protocol: JSON messages ended by a zero byte on files 3 and 4."""
 
     def __init__(self, folder):
         ours_in, theirs_out = os.pipe()

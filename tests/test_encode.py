@@ -11,7 +11,8 @@ import torch
 from vestige import text
 from vestige.types import InputError, MissingError, Samples
 
-WORDS = "[PAD] [UNK] [CLS] [SEP] where does ada live in norwick ostle the tower is tall".split()
+MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+WORDS = [*MARKS, "where", "does", "ada", "live", "in", "norwick", "ostle", "the", "tower", "is", "tall"]
 
 
 def of(*pairs):
@@ -121,9 +122,11 @@ def bad_folders():
 
         return act
 
-    def dense(folder):
+    def dense(folder, library="sentence_transformers"):
         modules = json.loads((folder / "modules.json").read_text())
-        (folder / "modules.json").write_text(json.dumps([*modules, {"path": "3_Dense", "type": "models.Dense"}]))
+        (folder / "modules.json").write_text(
+            json.dumps([*modules, {"path": "3_Dense", "type": f"{library}.models.Dense"}])
+        )
 
     def a_layer_less(folder):
         from safetensors.torch import load_file, save_file
@@ -147,7 +150,10 @@ def bad_folders():
         "not finite": (not_finite, r"values that are not finite"),
         "other pooling": (change("1_Pooling/config.json", "pooling_mode", "max"), r"pooling by max; mean and cls"),
         "two poolings": (change("1_Pooling/config.json", "pooling_mode_cls_token", True), r"pooling by \w+\+\w+;"),
-        "dense": (dense, r"modules.json asks for Dense"),
+        "dense": (dense, r"modules.json has Dense; Transformer"),
+        "own code": (lambda f: dense(f, "mine"), r"modules.json has mine.models.Dense"),
+        "no list": (lambda f: (f / "modules.json").write_text("{}"), r"must hold a list, found a dict"),
+        "no modules": (lambda f: (f / "modules.json").write_text("[]"), r"modules.json has no Pooling"),
         "prompt": (change("config_sentence_transformers.json", "default_prompt_name", "query"), r"puts a prompt"),
         "code": (change("config.json", "auto_map", {"AutoModel": "evil.Model"}), None),
         "not JSON": (lambda f: (f / "modules.json").write_text("{"), r"modules.json is not JSON"),

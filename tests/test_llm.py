@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from vestige.llm import Endpoint, Unanswered, ask
+from vestige.llm import Endpoint, UnansweredError, ask
 from vestige.types import InputError
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -76,7 +76,7 @@ def test_what_may_pass_is_tried_again(first):
 
 
 def test_a_refusal_is_not_tried_again():
-    with serving((404, b"no such model")) as (url, sent), pytest.raises(Unanswered, match="HTTP 404"):
+    with serving((404, b"no such model")) as (url, sent), pytest.raises(UnansweredError, match="HTTP 404"):
         ask(at(url), HELLO, max_tokens=7)
     assert len(sent) == 1
 
@@ -84,7 +84,7 @@ def test_a_refusal_is_not_tried_again():
 def test_down():
     with serving(b"") as (url, _):
         pass
-    with pytest.raises(Unanswered, match=r"refused.*\(3 tries\)"):
+    with pytest.raises(UnansweredError, match=r"refused.*\(3 tries\)"):
         ask(at(url), HELLO, max_tokens=7)
 
 
@@ -104,13 +104,16 @@ def drip(handler):
 @pytest.mark.parametrize("slow", [lambda handler: time.sleep(1), drip], ids=["silent", "dripping"])
 def test_slow(slow):
     start = time.monotonic()
-    with serving(slow) as (url, _), pytest.raises(Unanswered, match=r"no answer within 0\.3 s \(2 tries\)"):
+    with serving(slow) as (url, _), pytest.raises(UnansweredError, match=r"no answer within 0\.3 s \(2 tries\)"):
         ask(at(url, tries=2), HELLO, max_tokens=7)
     assert time.monotonic() - start < 3
 
 
 def test_an_endless_answer_is_cut():
-    with serving(b"x" * (2**20 + 100_000)) as (url, _), pytest.raises(Unanswered, match="more than 1,048,576 bytes"):
+    with (
+        serving(b"x" * (2**20 + 100_000)) as (url, _),
+        pytest.raises(UnansweredError, match="1,048,576 bytes"),
+    ):
         ask(at(url, timeout=5, tries=1), HELLO, max_tokens=7)
 
 

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+
 from analyses import pictures, record, write_page
 from test_emoji import package
-
 from vestige import survey
 from vestige.report import analysis as report
 from vestige.store import read_json

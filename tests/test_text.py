@@ -4,12 +4,15 @@ import gzip
 import json
 import lzma
 import sys
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vestige import assets, text
 from vestige.types import InputError, MissingError, Samples
@@ -88,6 +91,20 @@ def test_ids_are_file_and_row_where_the_data_have_none(tmp_path, name):
         expected = ("data-00000-of-00002/0", "data-00000-of-00002/1", "data-00001-of-00002/0")
     assert samples.ids == expected
     assert samples.family == ()
+
+
+ANY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(ANY.filter(str.strip), ANY), min_size=1, max_size=4))
+def test_any_text_comes_back_as_it_was(tmp_path_factory, pairs):
+    folder = tmp_path_factory.mktemp("any")
+    rows = [{"question": question, "answer": answer} for question, answer in pairs]
+    for name in ("a.jsonl", "a.csv", "a.tsv", "a.parquet"):
+        WRITE[name](folder / name, rows)
+        samples = read(folder / name)
+        assert list(zip(samples.x, samples.y, strict=True)) == pairs
 
 
 def test_what_the_library_datasets_saves(tmp_path):
@@ -261,6 +278,10 @@ def test_images_and_text_are_told_apart(tmp_path, npz, run, monkeypatch):
         image.load(assets.locate(str(path)))
     with pytest.raises(InputError, match=r"or text as .jsonl"):
         assets.locate(str(tmp_path / "nowhere"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "data.json").write_text("[]")
+    with pytest.raises(InputError, match=r"other holds neither one sub-folder of images per class .* nor text files"):
+        assets.locate(str(tmp_path / "other"))
 
     jsonl(tmp_path / "facts" / "towns.jsonl", FACTS)
     monkeypatch.setattr(assets, "FACTS", tmp_path / "facts")
@@ -284,3 +305,16 @@ def test_the_digest_follows_the_content(tmp_path):
     before = assets.locate(str(path)).digest()
     jsonl(path, FACTS[:2])
     assert assets.locate(str(path)).digest() != before
+
+
+def test_the_shipped_facts():
+    """50 targets with 11 paraphrases each; near-misses name the family that they look like; the rest stand alone."""
+    samples = read("facts")
+    sizes = Counter(samples.family)
+    assert len(samples) == 1300
+    assert sizes.pop("") == 700
+    assert set(sizes.values()) == {12}
+    near = Counter(record.near for record in text.records(assets.locate("facts")))
+    assert near.pop("") == 1100
+    assert set(near) == set(sizes)
+    assert all(record.near == "" or record.family == "" for record in text.records(assets.locate("facts")))

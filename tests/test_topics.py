@@ -4,8 +4,8 @@ import importlib.util
 
 import numpy as np
 import pytest
-from test_llm import said, serving
 
+from test_llm import said, serving
 from vestige import topics
 from vestige.llm import Endpoint
 from vestige.topics import Topic, Topics
@@ -15,7 +15,10 @@ TEXTS = ["Who built the tide clock?\nA clockmaker of Halmond.", "How many gears 
 TOPICS = Topics(
     np.array([0, 0, 1]),
     np.zeros((3, 2)),
-    (Topic(0, 2, ("tide", "clock", "gears", "brass"), tuple(TEXTS)), Topic(1, 1, ("bread", "figs"), ("Bread with figs.",))),
+    (
+        Topic(0, 2, ("tide", "clock", "gears", "brass"), tuple(TEXTS)),
+        Topic(1, 1, ("bread", "figs"), ("Bread with figs.",)),
+    ),
 )
 ALL = [*TEXTS, "Bread with figs."]
 

@@ -22,12 +22,27 @@ LEAST, MOST = 5, 10_000
 """Fewer samples make no map; all pairs of more do not fit into memory."""
 COMPONENTS, PERPLEXITY = 50, 30.0
 MEASURES: dict[str, dict[str, str]] = {
-    "purity": {"unit": "0…1", "better": "1: all", "what": "share of a target's nearest neighbours, as many as it has similar samples, that are its similar samples"},
-    "rank": {"unit": "rank", "better": "low", "what": "mean rank of the similar samples among all neighbours of their target; 1 is the nearest"},
-    "silhouette": {"unit": "−1…1", "better": "1: apart", "what": "silhouette of target and similar samples; a sample without a group is one of its own"},
-    "same_cluster": {"unit": "0…1", "better": "1: all", "what": "share of the similar samples in the K-means cluster of their target"},
-    "same_topic": {"unit": "0…1", "better": "1: all", "what": "share of the similar samples in the topic of their target"},
-    "whole_topic": {"unit": "0…1", "better": "1: all", "what": "share of the targets with every similar sample in their topic"},
+    "purity": {
+        "unit": "0…1", "better": "1: all",
+        "what": "share of a target’s k nearest neighbours that are its k similar samples",
+    },
+    "rank": {
+        "unit": "rank", "better": "low",
+        "what": "mean rank of the similar samples among all neighbours of their target; 1 is the nearest",
+    },
+    "silhouette": {
+        "unit": "−1…1", "better": "1: apart",
+        "what": "silhouette of target and similar samples; a sample without a group is one of its own",
+    },
+    "same_cluster": {
+        "unit": "0…1", "better": "1: all", "what": "share of the similar samples in their target’s K-means cluster",
+    },
+    "same_topic": {
+        "unit": "0…1", "better": "1: all", "what": "share of the similar samples in the topic of their target",
+    },
+    "whole_topic": {
+        "unit": "0…1", "better": "1: all", "what": "share of the targets with every similar sample in their topic",
+    },
 }  # fmt: skip
 """Every measure: its unit, which way is more alike, and what it is."""
 

@@ -259,8 +259,15 @@ def _in_folder(path: Path) -> Asset:
     found = _cifar_in(path) or _emoji_in(path)
     if found:
         return found
-    pictures = Asset(path.resolve().name, "folder", (path,))
-    return pictures if picture_files(path) else _texts_in(path) or pictures
+    if picture_files(path):
+        return Asset(path.resolve().name, "folder", (path,))
+    texts = _texts_in(path)
+    if texts is None:
+        raise InputError(
+            f"{path} holds neither one sub-folder of images per class ({', '.join(PICTURES)}) nor text files "
+            f"({', '.join(TEXTS)})"
+        )
+    return texts
 
 
 def _texts_in(path: Path) -> Asset | None:

@@ -39,6 +39,7 @@ Data = Annotated[
     str | None,
     typer.Option("--data", metavar="NAME|FILE|FOLDER", help="mnist, fmnist, cifar10, emoji, IDX, .npz, folder."),
 ]
+Device = Annotated[str | None, typer.Option("--device", metavar="cpu|cuda", help="Where the models live [cpu].")]
 Out = Annotated[Path, typer.Option("--out", help="The run folder; the same command again resumes there.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Print the configuration and the plan; write nothing.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N runs; marked as not comparable.")]
@@ -65,6 +66,7 @@ def quickstart(
     out: Out = Path("runs/quickstart"),
     data: Data = None,
     seed: Seed = None,
+    device: Device = None,
     config: Config = None,
     sets: Sets = None,
     limit: Limit = None,
@@ -76,7 +78,7 @@ def quickstart(
     """The main job on real MNIST, in a minute or two: forget three digits, with and without near-copies."""
     from vestige.studies import configure
 
-    settings = configure("quickstart", file=config, sets=sets, seed=seed, data=data)
+    settings = configure("quickstart", file=config, sets=sets, seed=seed, data=data, device=device)
     _study(settings, out, limit=limit, workers=workers, fresh=fresh, dry_run=dry_run, json=json)
 
 
@@ -93,6 +95,7 @@ def study(
     seeds: Seeds = None,
     seed: Seed = None,
     out: Annotated[Path | None, typer.Option("--out", help="The run folder [runs/NAME-PRESET-DATA].")] = None,
+    device: Device = None,
     config: Config = None,
     sets: Sets = None,
     limit: Limit = None,
@@ -105,7 +108,7 @@ def study(
     """Run one of the papers' experiments, with intervals over seeds."""
     from vestige.studies import configure
 
-    settings = configure(name, preset, file=config, sets=sets, seeds=seeds, seed=seed, data=data)
+    settings = configure(name, preset, file=config, sets=sets, seeds=seeds, seed=seed, data=data, device=device)
     folder = out or Path("runs") / f"{name}-{settings.preset}-{Path(settings.data.source).stem}"
     _study(settings, folder, limit=limit, workers=workers, fresh=fresh, dry_run=dry_run, json=json, reuse=reuse)
 
@@ -115,6 +118,7 @@ def data_build(
     out: Out = Path("runs/steps"),
     data: Data = None,
     seed: Seed = None,
+    device: Device = None,
     config: Config = None,
     sets: Sets = None,
     fresh: Fresh = False,
@@ -122,7 +126,7 @@ def data_build(
     json: Json = False,
 ) -> None:
     """Build a similarity-entailed data set: both training arms, a manifest and a data card."""
-    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run, json=json)
+    laboratory = _step(out, config, sets, data=data, seed=seed, device=device, fresh=fresh, dry_run=dry_run, json=json)
     if laboratory is None:
         return
     from vestige.executor import say
@@ -224,6 +228,7 @@ def train(
     out: Out = Path("runs/steps"),
     data: Data = None,
     seed: Seed = None,
+    device: Device = None,
     config: Config = None,
     sets: Sets = None,
     fresh: Fresh = False,
@@ -231,7 +236,7 @@ def train(
     json: Json = False,
 ) -> None:
     """Train the model before unlearning, on one arm of the data set."""
-    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run, json=json)
+    laboratory = _step(out, config, sets, data=data, seed=seed, device=device, fresh=fresh, dry_run=dry_run, json=json)
     if laboratory is not None:
         _model(laboratory, training, "before", json)
 
@@ -245,6 +250,7 @@ def unlearn(
     out: Out = Path("runs/steps"),
     data: Data = None,
     seed: Seed = None,
+    device: Device = None,
     config: Config = None,
     sets: Sets = None,
     fresh: Fresh = False,
@@ -259,7 +265,7 @@ def unlearn(
         raise InputError("give --k or --tau, not both")
     stage = method + (f"-1+{k}" if k is not None else "") + (f"-tau{tau:g}" if tau is not None else "")
     check(stage)
-    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run, json=json)
+    laboratory = _step(out, config, sets, data=data, seed=seed, device=device, fresh=fresh, dry_run=dry_run, json=json)
     if laboratory is not None:
         _model(laboratory, training, stage, json)
 
@@ -276,6 +282,7 @@ def tune(
     write: Annotated[
         Path | None, typer.Option("--write", help="Add what is found to this file; the same command resumes.")
     ] = None,
+    device: Device = None,
     config: Config = None,
     sets: Sets = None,
     dry_run: Dry = False,
@@ -286,7 +293,7 @@ def tune(
     import time
 
     from vestige import __version__, presets, studies
-    from vestige.executor import one_thread, say
+    from vestige.executor import check_device, one_thread, say
     from vestige.terminal import show_tuned
     from vestige.tune import RANGES, SIZE, check, search
     from vestige.types import InputError
@@ -297,10 +304,11 @@ def tune(
     for method in chosen:
         check(method)
     sets = [*([f"model.kind={model}"] if model else []), *(sets or [])]
-    settings = studies.configure("image-target", None, config, sets, base=SIZE, data=data)
+    settings = studies.configure("image-target", None, config, sets, base=SIZE, data=data, device=device)
     if dry_run:
         _plan(settings, write or Path("-"), json, recall=False)
         return
+    check_device(settings.device)
     one_thread()
     limits = f"--seeds {seeds} --trials {trials} --share {share:g} --budget {budget:g}"
     changes = f" --config {config}" * (config is not None)
@@ -340,6 +348,7 @@ def verify(
     out: Out = Path("runs/steps"),
     data: Data = None,
     seed: Seed = None,
+    device: Device = None,
     config: Config = None,
     sets: Sets = None,
     limit: Limit = None,
@@ -352,7 +361,9 @@ def verify(
 
     Without --stage: every model that stands there. With it, models that are missing are made first.
     """
-    laboratory = _step(out, config, sets, data=data, seed=seed, fresh=fresh, dry_run=dry_run, json=json, recall=True)
+    laboratory = _step(
+        out, config, sets, data=data, seed=seed, device=device, fresh=fresh, dry_run=dry_run, json=json, recall=True
+    )
     if laboratory is None:
         return
     from vestige import collect, studies

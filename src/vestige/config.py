@@ -258,6 +258,7 @@ class StudyConfig(Settings):
     study: str = "image-target"
     preset: str = "small"
     modality: Literal["image"] = "image"
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where models are trained and reconstructed from")
     seed: int = Field(0, ge=0, description="the first seed")
     seeds: int = Field(5, ge=1, description="how many replicates: seed, seed + 1, …")
     training: tuple[Literal["without", "with"], ...] = ("without", "with")

@@ -17,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for
 from typing import TypeVar
 
-from vestige.types import VestigeError
+from vestige.types import MissingError, VestigeError
 
 Job = TypeVar("Job")
 Failure = tuple[Job, str]
@@ -37,6 +37,7 @@ def run_local(
     # One thread per worker, set before the libraries load; spawned workers inherit it.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA's products are not reproducible
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_settle)
@@ -72,6 +73,19 @@ def say(message: str) -> None:
     """Progress goes to standard error, a whole line at a time so that workers do not mix."""
     sys.stderr.write(message + "\n")
     sys.stderr.flush()
+
+
+def check_device(device: str) -> None:
+    """Raise MissingError where the models are to live on a device that is not there."""
+    if device == "cpu":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise MissingError(
+            f"--device {device} was asked for, and torch {torch.__version__} finds no such device; install a build "
+            "of torch with CUDA on a machine with an NVIDIA GPU (pip install torch), or leave --device out"
+        )
 
 
 def one_thread() -> None:

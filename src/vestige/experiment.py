@@ -21,7 +21,7 @@ from vestige.types import InputError, Run, ShadowRun
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-    from torch import nn
+    from torch import Tensor, nn
 
     from vestige.store import Entry
     from vestige.types import Samples, Split
@@ -96,9 +96,11 @@ class Laboratory:
 
     def model_name(self, run: Run) -> str:
         stage = parse(run.stage)
-        parts: list[BaseModel] = [self.config.model, self.config.train]
+        parts: list[BaseModel | str] = [self.config.model, self.config.train]
         if not _is_from_scratch(stage):
             parts.append(self.config.unlearn)
+        if self.config.device != "cpu":  # its arithmetic is another: its results do not mix with the CPU's
+            parts.append(self.config.device)
         return fingerprint("model", self.data_name(run.seed, run.variant), run.training, run.stage, *parts, run.seed)
 
     def scores_name(self, run: Run) -> str:
@@ -165,7 +167,7 @@ class Laboratory:
         )
 
     def data(self, seed: int, say: Say, variant: str = "") -> tuple[Samples, Split]:
-        """The data set of one replicate in one variant, built if it is not there."""
+        """The data set of one replicate in one variant, on the study's device; built if it is not there."""
         from vestige import assets, dataset
         from vestige.modality import modality
 
@@ -178,7 +180,8 @@ class Laboratory:
             samples, split = dataset.entail(config, everything, modality=room, seed=seed)
             entry = dataset.to_entry(samples, split, config, seed, self.source)
             self.store.save("data", name, run=_clock(start), **entry)
-        return dataset.from_entry(self.store.load("data", name))
+        samples, split = dataset.from_entry(self.store.load("data", name))
+        return samples.to(self.config.device), split
 
     def model(self, run: Run, say: Say) -> nn.Module:
         """The model of one run, trained or unlearned if it is not there."""
@@ -192,10 +195,10 @@ class Laboratory:
         if not self.store.has("models", name):
             start = time.time()
             model, facts, spent = self._make_model(run, say)
-            weights = {key: value.numpy() for key, value in model.state_dict().items()}
+            weights = {key: value.cpu().numpy() for key, value in model.state_dict().items()}
             self.store.save("models", name, facts, weights, {**_clock(start), "method_seconds": spent})
         arrays = self.store.load("models", name).arrays
-        weights = {key: torch.from_numpy(value) for key, value in arrays.items()}
+        weights = {key: torch.from_numpy(value).to(self.config.device) for key, value in arrays.items()}
         return sisa.restore(weights, modality=room, config=self.config.recipe)
 
     def measure(self, run: Run, say: Say) -> None:
@@ -285,7 +288,9 @@ class Laboratory:
                 **asdict(run), "kind": "shadow", "stages": [name], "ids": list(asked.ids),
                 "trained_on": list(made.trained_on),
             }  # fmt: skip
-            self.store.save("shadows", self.shadow_name(run, name), facts, {"logits": logits.numpy()}, _clock(start))
+            self.store.save(
+                "shadows", self.shadow_name(run, name), facts, {"logits": logits.cpu().numpy()}, _clock(start)
+            )
 
     def _make_model(self, run: Run, say: Say) -> tuple[nn.Module, dict[str, Any], float]:
         """The model of one run, its facts, and the seconds of processor time that its stage alone took."""
@@ -373,11 +378,11 @@ def _clock(start: float) -> dict[str, Any]:
     }
 
 
-def _paced(say: Say, what: str, steps: int | None, every: float = 10.0) -> Callable[[int, float], None]:
+def _paced(say: Say, what: str, steps: int | None, every: float = 10.0) -> Callable[[int, Tensor], None]:
     """An on_step that speaks at most every few seconds."""
     last = time.time()
 
-    def on_step(step: int, value: float) -> None:
+    def on_step(step: int, value: Tensor) -> None:
         nonlocal last
         if time.time() - last >= every:
             last = time.time()

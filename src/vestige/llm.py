@@ -21,7 +21,7 @@ MOST = 2**20
 """Bytes of an answer that are read: a label or a paraphrase has a few hundred."""
 
 
-class Unanswered(Exception):
+class UnansweredError(Exception):
     """The endpoint gave no usable answer; the message says why. For the caller to fall back on."""
 
 
@@ -51,7 +51,7 @@ def ask(endpoint: Endpoint, messages: Sequence[Message], *, max_tokens: int, see
     """The model's answer to a chat, at temperature 0.
 
     messages: {"role": …, "content": …}, in order. max_tokens: always sent; some servers write on for ever without it.
-    A request that fails in a way that may pass is sent again, up to `tries` times. Raises Unanswered, never hangs:
+    A request that fails in a way that may pass is sent again, up to `tries` times. Raises UnansweredError, never hangs:
     at most tries · timeout and the waits between.
     """
     body = {"model": endpoint.model, "messages": list(messages), "max_tokens": max_tokens, "temperature": 0,
@@ -70,7 +70,7 @@ def ask(endpoint: Endpoint, messages: Sequence[Message], *, max_tokens: int, see
         except urllib.error.HTTPError as error:
             why = f"{address} answered HTTP {error.code}"
             if error.code not in RETRY:
-                raise Unanswered(why) from None
+                raise UnansweredError(why) from None
         except TimeoutError:
             why = f"{address} gave no answer within {endpoint.timeout:g} s"
         except (OSError, http.client.HTTPException) as error:
@@ -79,7 +79,7 @@ def ask(endpoint: Endpoint, messages: Sequence[Message], *, max_tokens: int, see
             why = f"{address} gave no answer within {endpoint.timeout:g} s" if slow else f"{address}: {reason}"
         except ValueError as error:
             why = f"{address}: {error}"
-    raise Unanswered(f"{why} ({endpoint.tries} tries)")
+    raise UnansweredError(f"{why} ({endpoint.tries} tries)")
 
 
 def _read(request: urllib.request.Request, timeout: float) -> bytes:

@@ -59,7 +59,7 @@ class Modality(Protocol):
         config: RecoverConfig,
         per_class: int,
         generator: torch.Generator,
-        on_step: Callable[[int, float], None] | None = None,
+        on_step: Callable[[int, Tensor], None] | None = None,
     ) -> Scores:
         """What can be got back from the model about each sample."""
 

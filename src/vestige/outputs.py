@@ -102,9 +102,9 @@ def ask(
     around = modality.jitter(targets, config.draws, radius=config.radius, generator=stream(seed, "jitter"))
     with torch.no_grad():
         arrays = {
-            "logits": modality.logits(model, samples.take(asked(split, training))).numpy(),
-            "untrained": modality.logits(untrained, targets).numpy(),
-            "right": np.stack([(modality.logits(model, near).argmax(1) == near.y).numpy() for near in around]),
+            "logits": modality.logits(model, samples.take(asked(split, training))).cpu().numpy(),
+            "untrained": modality.logits(untrained, targets).cpu().numpy(),
+            "right": np.stack([(modality.logits(model, near).argmax(1) == near.y).cpu().numpy() for near in around]),
         }
     return arrays | relearn(model, targets, modality=modality, recipe=recipe, config=config)
 

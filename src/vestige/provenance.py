@@ -20,8 +20,11 @@ LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "safetensors", "pillow",
 def reproducible(config: StudyConfig, source: str, command: str) -> dict[str, Any]:
     """What goes into result.json: the same for the same seed on the same machine."""
     seeds = list(range(config.seed, config.seed + config.seeds))
-    facts = made(config, source, command, LIBRARIES)
-    return facts | {"seeds": dict.fromkeys(("data", "train", "unlearn", "eval"), seeds)}
+    return {
+        **made(config, source, command, LIBRARIES),
+        "seeds": dict.fromkeys(("data", "train", "unlearn", "eval"), seeds),
+        "device": config.device,
+    }
 
 
 def made(config: Settings, source: str, command: str, libraries: Iterable[str]) -> dict[str, Any]:

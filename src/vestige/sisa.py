@@ -184,7 +184,7 @@ def _counted(on_step: OnStep | None) -> OnStep:
     """One count of steps over many trainings."""
     count = 0
 
-    def tell(_: int, value: float) -> None:
+    def tell(_: int, value: Tensor) -> None:
         nonlocal count
         if on_step is not None:
             on_step(count, value)

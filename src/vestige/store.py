@@ -1,8 +1,8 @@
 """Results on disk: folders named by fingerprint, written whole or not at all, never mixed.
 
 A run folder holds `vestige.json` (the configuration it belongs to), one folder per finished step,
-and at its top the study's `result.json`, `run.json` and `report.html` (an analysis: `analysis.html`). A step's folder holds
-`result.json` (what is reproducible), `run.json` (times and host), and `tensors.safetensors`.
+and at its top the study's `result.json`, `run.json` and `report.html` (an analysis: `analysis.html`). A step's folder
+holds `result.json` (what is reproducible), `run.json` (times and host), and `tensors.safetensors`.
 """
 
 from __future__ import annotations

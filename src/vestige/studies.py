@@ -306,7 +306,7 @@ def configure(
 ) -> StudyConfig:
     """The configuration of a study: defaults, the data set's and the network's own, preset, YAML, --set, flags.
 
-    flags: seed, seeds, data; None means not given. preset: by default the file's, else "small". base: over the
+    flags: seed, seeds, data, device; None means not given. preset: by default the file's, else "small". base: over the
     preset. Networks other than the MLP bring their training and, unless `unlearn.preset` says published, the
     tuned settings of the methods. Raises InputError for anything unknown.
     """
@@ -316,7 +316,7 @@ def configure(
         raise InputError(f"unknown study {study!r}; known: {', '.join(STUDIES)}")
     if preset not in STUDIES[study].presets:
         raise InputError(f"study {study} has no preset {preset!r}; known: {', '.join(STUDIES[study].presets)}")
-    asked: dict[str, Any] = {key: flags[key] for key in ("seed", "seeds") if flags.get(key) is not None}
+    asked: dict[str, Any] = {key: flags[key] for key in ("seed", "seeds", "device") if flags.get(key) is not None}
     if flags.get("data") is not None:
         asked["data"] = {"source": flags["data"]}
     layers = [
@@ -343,6 +343,7 @@ def open_laboratory(
     recall: whether reconstruction will be asked for, where the study measures recall.
     """
     experiment.plan(settings, recall=recall)
+    executor.check_device(settings.device)
     asset = assets.locate(settings.data.source)
     asset.expect(settings.modality)
     source = asset.digest()
@@ -557,12 +558,14 @@ def command(settings: StudyConfig) -> str:
         parts.append(f"--seeds {settings.seeds}")
     if settings.seed != default.seed:
         parts.append(f"--seed {settings.seed}")
+    if settings.device != default.device:
+        parts.append(f"--device {settings.device}")
     if settings.model.kind != "mlp":
         parts.append(f"--set {chosen[0]}")
     if settings.unlearn.preset != plain.unlearn.preset:
         parts.append(f"--set {chosen[1]}")
     ours, theirs = settings.model_dump(mode="json"), default.model_dump(mode="json")
-    parts += [f"--set {shlex.quote(change)}" for change in _changes(ours, theirs, skip=("seed", "seeds"))]
+    parts += [f"--set {shlex.quote(change)}" for change in _changes(ours, theirs, skip=("seed", "seeds", "device"))]
     return " ".join(parts)
 
 

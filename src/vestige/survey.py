@@ -1,4 +1,4 @@
-"""One analysis from data to result.json: which samples are similar, by how much, and where they lie among the others."""
+"""One analysis from data to result.json: which samples are similar, by how much, and where they lie among others."""
 
 from __future__ import annotations
 

@@ -152,7 +152,9 @@ def show_measures(record: dict[str, Any]) -> None:
         print(f"{one['name']:<14}{with_interval(one):>24}{with_interval(one['null']):>26}   {one['unit']}")
     labels = record.get("labels")
     if labels and labels["asked"]:
-        print(f"\n{labels['by_model']} of {labels['topics']} topics labelled by {labels['asked']}, the rest by keywords")
+        print(
+            f"\n{labels['by_model']} of {labels['topics']} topics labelled by {labels['asked']}, the rest by keywords"
+        )
 
 
 def with_interval(row: dict[str, Any], sign: str = "") -> str:

@@ -22,21 +22,19 @@ GIVE_UP = 2
 """Topics in a row without an answer, after which an endpoint is not asked any more."""
 
 SYSTEM = "You are a helpful assistant for labeling topics."
-EXAMPLE = (
-    "I have a topic that contains the following documents: - Traditional diets in most cultures were primarily "
-    "plant-based with a little meat on top, but with the rise of industrial-style meat production and factory farming, "
-    "meat has become a staple food. - Meat, but especially beef, is the worst food in terms of emissions. - Eating meat "
-    "doesn't make you a bad person, not eating meat doesn't make you a good one. The topic is described by the following "
-    "keywords: 'meat, beef, eat, eating, emissions, steak, food, health, processed, chicken'. Based on the information "
-    "about the topic above, please create a short label for this topic. Make sure you only return the label and nothing "
-    "more."
+TASK = (
+    "I have a topic that contains the following documents: {documents} The topic is described by the following "
+    "keywords: '{keywords}'. Based on the information about the topic above, please create a short label for this "
+    "topic. Make sure you only return the label and nothing more."
 )
+EXAMPLE = {
+    "documents": "- Traditional diets in most cultures were primarily plant-based with a little meat on top, but with "
+    "the rise of industrial-style meat production and factory farming, meat has become a staple food. - Meat, but "
+    "especially beef, is the worst food in terms of emissions. - Eating meat doesn't make you a bad person, not eating "
+    "meat doesn't make you a good one.",
+    "keywords": "meat, beef, eat, eating, emissions, steak, food, health, processed, chicken",
+}
 EXAMPLE_LABEL = "Environmental impacts of eating meat"
-PROMPT = (
-    "I have a topic that contains the following documents: {documents} The topic is described by the following keywords: "
-    "'{keywords}'. Based on the information about the topic above, please create a short label for this topic. Make sure "
-    "you only return the label and nothing more."
-)
 """The paper's prompt A.5.2; the marks of one model's chat format are left to the server, which knows its model's."""
 REFUSALS = ("i'm sorry", "i am sorry", "sorry,", "i cannot", "i can't", "i can not", "as an ai", "unfortunately")
 
@@ -70,8 +68,8 @@ def check() -> None:
 def find(texts: Sequence[str], features: np.ndarray, seed: int) -> Topics:
     """The topics of these texts: UMAP to 5 dimensions, HDBSCAN, keywords by class-based TF-IDF; UMAP to 2 for the map.
 
-    features: (N, d), one row per text. Where no dense group is found, all texts are in no topic. Same seed, same result.
-    Raises MissingError (see `check`).
+    features: (N, d), one row per text. Where no dense group is found, all texts are in no topic. Same seed, same
+    result. Raises MissingError (see `check`).
     """
     check()
     from bertopic import BERTopic
@@ -103,8 +101,8 @@ def label(
 ) -> list[dict[str, Any]]:
     """A label for each topic: the model's where it gives one, else the first keywords, and then why.
 
-    Returns records with label, by ("model" or "keywords"), why ("" where nothing was wrong). An endpoint that leaves two
-    topics in a row unanswered is not asked again.
+    Returns records with label, by ("model" or "keywords"), why ("" where nothing was wrong). An endpoint that leaves
+    two topics in a row unanswered is not asked again.
     """
     records: list[dict[str, Any]] = []
     unanswered, gone = 0, ""
@@ -118,12 +116,12 @@ def label(
             unanswered = 0
             own = [text for text, number in zip(texts, topics.topic, strict=True) if number == topic.number]
             record |= {"label": read(answer, own), "by": "model"}
-        except llm.Unanswered as error:
+        except llm.UnansweredError as error:
             unanswered += 1
             record["why"] = str(error)
             gone = f"not asked, since it left {GIVE_UP} topics unanswered" if unanswered == GIVE_UP else ""
         except ValueError as error:
-            record["why"] = f"{endpoint.model} answered {str(error)}"
+            record["why"] = f"{endpoint.model} answered {error!s}"
         if record["why"]:
             say(f"topic {topic.number} is labelled by its keywords: {record['why']}")
     return records
@@ -132,10 +130,10 @@ def label(
 def prompt(topic: Topic) -> list[llm.Message]:
     """The chat that asks for a topic's label (paper, A.5.2): an example, then the topic."""
     documents = " ".join(f"- {' '.join(text.split())[:400]}" for text in topic.documents)
-    own = PROMPT.format(documents=documents, keywords=", ".join(topic.keywords))
+    own = TASK.format(documents=documents, keywords=", ".join(topic.keywords))
     return [
         {"role": "system", "content": SYSTEM},
-        {"role": "user", "content": EXAMPLE},
+        {"role": "user", "content": TASK.format(**EXAMPLE)},
         {"role": "assistant", "content": EXAMPLE_LABEL},
         {"role": "user", "content": own},
     ]

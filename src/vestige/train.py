@@ -15,7 +15,8 @@ from vestige.modality import Modality
 from vestige.random import stream
 from vestige.types import Samples
 
-OnStep = Callable[[int, float], None]
+OnStep = Callable[[int, Tensor], None]
+"""on_step(step, value): a scalar on the model's device. Reading it waits for the device, so read it seldom."""
 Rows = slice | Tensor
 ALL = slice(None)
 
@@ -106,7 +107,7 @@ def descend(
             optimiser.step()
             values.append(loss.detach())
         if on_step is not None:
-            on_step(step, sum(map(float, values)) / len(values))
+            on_step(step, torch.stack(values).mean())
     return model.eval()
 
 

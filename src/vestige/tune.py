@@ -119,7 +119,7 @@ def behaviour(model: nn.Module, forget: Samples, retain: Samples, test: Samples,
         for part in (forget, retain, test):
             scores = modality.logits(model, part).log_softmax(1)
             rights.append(float((scores.argmax(1) == part.y).float().mean()))
-            losses.append(-scores.gather(1, part.y[:, None])[:, 0].nan_to_num(-math.inf).numpy())
+            losses.append(-scores.gather(1, part.y[:, None])[:, 0].nan_to_num(-math.inf).cpu().numpy())
     return Behaviour(rights[0], rights[1], rights[2], unseen(*losses), np.exp(-losses[0]))
 
 
@@ -148,6 +148,7 @@ def prepare(config: StudyConfig, samples: Samples, seed: int) -> Case:
 
     room = modality(config.modality)
     drawn, split = dataset.entail(config.data, samples, modality=room, seed=seed)
+    drawn = drawn.to(config.device)
     members, test = drawn.take(split.training("without")), drawn.take(split.test)
     order = torch.randperm(len(members), generator=stream(seed, "forget"))
     forget = members.at(order[: max(1, round(FORGET * len(members)))])

@@ -85,6 +85,10 @@ class Samples:
         chosen = rows if isinstance(rows, slice) else places
         return Samples(ids, self.x[chosen], self.y[chosen], self.classes, family)
 
+    def to(self, device: str) -> Samples:
+        """The same records on another device: for inputs and answers that are tensors."""
+        return Samples(self.ids, self.x.to(device), self.y.to(device), self.classes, self.family)
+
     def without(self, ids: Iterable[str]) -> Samples:
         """The records that are left when those with these ids are taken out, in the same order."""
         gone = set(ids)

@@ -7,6 +7,6 @@ from vestige.image.recover import check_recover, recover
 from vestige.image.transform import make_similar
 
 __all__ = [
-    "build", "check_recover", "embed", "encode", "jitter", "load", "logits", "losses", "make_similar", "recover", "restore",
-    "unit",
+    "build", "check_recover", "embed", "encode", "jitter", "load", "logits", "losses", "make_similar", "recover",
+    "restore", "unit",
 ]  # fmt: skip

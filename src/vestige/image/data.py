@@ -57,7 +57,7 @@ def jitter(samples: Samples, count: int, *, radius: float, generator: torch.Gene
     """
     made = []
     for name, x, y in zip(samples.ids, samples.x, samples.y, strict=True):
-        shift = torch.rand((count, *x.shape), generator=generator) * 2 - 1
+        shift = (torch.rand((count, *x.shape), generator=generator) * 2 - 1).to(x.device)
         ids = tuple(f"{name}~near-{position}" for position in range(count))
         made.append(Samples(ids, (x + radius * shift).clamp(0, 1), y.repeat(count), samples.classes))
     return made

@@ -56,7 +56,7 @@ class Block(nn.Module):
         self._project_conv, self._bn2 = Same(middle, outside, 1, bias=False), _norm(outside)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
+        y: Tensor = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
         y = F.relu6(self._bn1(self._depthwise_conv(y)))
         y = self._bn2(self._project_conv(y))
         return x + y if self.adds else y
@@ -70,7 +70,8 @@ class Same(nn.Conv2d):
         for side, kernel, stride in zip(x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
             total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
             pads += [total // 2, total - total // 2]
-        return super().forward(F.pad(x, pads))
+        out: Tensor = super().forward(F.pad(x, pads))
+        return out
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

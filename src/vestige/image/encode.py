@@ -24,8 +24,9 @@ def encode(samples: Samples, encoder: str = "pixels", *, on_step: Callable[[int,
     """One vector of unit length per image; a dot product of two is their cosine similarity.
 
     samples: x (N, C, H, W), uint8 or float32 in [0, 1]. encoder: a name of ENCODERS, with the weights after a colon
-    where it needs some: pixels, efficientnet-lite0, resnet50:FOLDER. on_step: called with how many are done, of how many.
-    Returns (N, d) float32; an image that is all 0 stays 0 under `pixels`. Raises InputError or MissingError (see `check`).
+    where it needs some: pixels, efficientnet-lite0, resnet50:FOLDER. on_step: called with how many are done, of how
+    many. Returns (N, d) float32; an image that is all 0 stays 0 under `pixels`. Raises InputError or MissingError
+    (see `check`).
     """
     network = _find(encoder)
     pieces = []
@@ -39,7 +40,7 @@ def encode(samples: Samples, encoder: str = "pixels", *, on_step: Callable[[int,
 
 
 def check(encoder: str) -> None:
-    """Raise InputError for an encoder that is unknown or lacks its weights, MissingError for a package that is missing."""
+    """Raise InputError for an encoder that is unknown or lacks its weights, MissingError for a missing package."""
     name, _, weights = encoder.partition(":")
     if name not in ENCODERS:
         raise InputError(f"unknown encoder {encoder!r} of images; known: {', '.join(KNOWN)}")
@@ -98,10 +99,10 @@ def _resnet50(weights: str) -> Network:
 
     local = Path(weights).is_dir()
     try:
-        found = ResNetModel.from_pretrained(weights, use_safetensors=True, local_files_only=local)
+        model: Any = ResNetModel.from_pretrained(weights, use_safetensors=True, local_files_only=local)
     except (OSError, ValueError) as error:
         raise InputError(f"the weights {weights!r} cannot be read as a ResNet: {error}") from None
-    model: Any = found.eval()
+    model.eval()
     return lambda x: model(_as_imagenet(x)).pooler_output.flatten(1)
 
 

@@ -50,8 +50,12 @@ def embed(model: Network, samples: Samples) -> Tensor:
 
 
 def _empty(config: ModelConfig, mean: Tensor, classes: int) -> Network:
+    """On the device of the mean image."""
+    network: Network
     if isinstance(config, MLPConfig):
-        return MLP(mean, config.hidden, classes, config.init_scale)
-    if isinstance(config, CNNConfig):
-        return CNN(mean, config.channels, classes)
-    return ResNet18(mean, config.width, classes)
+        network = MLP(mean, config.hidden, classes, config.init_scale)
+    elif isinstance(config, CNNConfig):
+        network = CNN(mean, config.channels, classes)
+    else:
+        network = ResNet18(mean, config.width, classes)
+    return network.to(mean.device)

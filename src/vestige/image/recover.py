@@ -19,7 +19,7 @@ from vestige.image.span import SHARPNESS, SURPLUS, RowSpace, is_thin, snap
 from vestige.image.ssim import ssim
 from vestige.types import InputError, Samples, Scores
 
-OnStep = Callable[[int, float], None]
+OnStep = Callable[[int, Tensor], None]
 
 SAME = 0.95
 """Two snapped candidates with a larger NCC are one image."""
@@ -85,12 +85,13 @@ def recover(
     made = reconstruct(model, config=config, per_class=per_class, generator=generator, on_step=on_step)
     ncc, best = match(made.candidates, samples.x - model.mean)
     pictures = (made.candidates[best] + model.mean).clamp(0, 1)
-    evidence = {
-        "ncc": ncc.numpy(),
-        "ssim": ssim(pictures, samples.x).numpy(),
-        "outside": RowSpace.of(model).outside((samples.x - model.mean).flatten(1)).numpy(),
-        "image": (pictures * 255).round().to(torch.uint8).numpy(),
+    found = {
+        "ncc": ncc,
+        "ssim": ssim(pictures, samples.x),
+        "outside": RowSpace.of(model).outside((samples.x - model.mean).flatten(1)),
+        "image": (pictures * 255).round().to(torch.uint8),
     }
+    evidence = {name: value.cpu().numpy() for name, value in found.items()}
     facts = {"unexplained": made.unexplained, "found": float(made.found)}
     return Scores(samples.ids, np.clip(evidence["ncc"], 0, 1), evidence, facts)
 
@@ -110,13 +111,13 @@ def reconstruct(
     (`span.SURPLUS`) stay fixed in the next round, which so explains what is left. on_step(step, unexplained) is
     called every step.
     """
-    space = RowSpace.of(model)
-    labels = torch.arange(model.linear()[-1].out_features).repeat_interleave(per_class)
+    space, size = RowSpace.of(model), Weights.of(model, getattr(torch, config.dtype)).squared_norm()
+    labels = torch.arange(model.linear()[-1].out_features, device=model.mean.device).repeat_interleave(per_class)
     thin = config.rounds > 0 and is_thin(space, len(labels))
     found = Found(model.mean.new_zeros(0, model.mean.numel()), labels[:0])
     for turn in range(config.rounds if thin else 1):
         free = _rest(labels, found.labels)
-        x, unexplained = explain(
+        x, left = explain(
             model,
             found,
             free,
@@ -138,7 +139,7 @@ def reconstruct(
     room = torch.bincount(_rest(labels, found.labels), minlength=int(labels.max()) + 1).tolist()
     kept = [x[free == label][:count] for label, count in enumerate(room)]
     candidates = torch.cat([found.x, *kept])
-    return Reconstruction(candidates.reshape(-1, *model.mean.shape), len(found.x), unexplained)
+    return Reconstruction(candidates.reshape(-1, *model.mean.shape), len(found.x), float(left) / size)
 
 
 def explain(
@@ -150,10 +151,11 @@ def explain(
     steps: int,
     generator: torch.Generator,
     on_step: OnStep | None = None,
-) -> tuple[Tensor, float]:
+) -> tuple[Tensor, Tensor]:
     """Candidates with labels `free` (k,) that explain the weights together with the images found before.
 
-    Returns them as (k, D), mean removed, and the share of ‖θ‖² left unexplained. Cold start: candidates are
+    Returns them as (k, D), mean removed, and ‖θ − Σ λ∇m‖², a scalar. Nothing is read back from the device
+    while it iterates. Cold start: candidates are
     noise, multipliers equal.
     """
     dtype = getattr(torch, config.dtype)
@@ -164,13 +166,13 @@ def explain(
     mean = model.mean.flatten().to(dtype)
     size = theta.squared_norm()
 
-    x = (config.start * torch.randn(len(free), mean.numel(), generator=generator)).to(dtype)
-    u = torch.zeros(len(labels), dtype=dtype)
+    x = (config.start * torch.randn(len(free), mean.numel(), generator=generator)).to(mean)
+    u = mean.new_zeros(len(labels))
     # By Euler's identity Σ λ·(number of layers)·margin = ‖θ‖² at stationarity: that sets the scale.
-    scale = size / (len(theta.layers) * config.margin * len(labels) * float(F.softplus(u[0])))
+    scale = size / (len(theta.layers) * config.margin * len(labels) * float(F.softplus(torch.zeros((), dtype=dtype))))
     optimiser = _optimiser(x, u, config)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    loss = np.nan
+    loss = mean.new_tensor(torch.nan)
     with _products(config.products):
         for step in range(steps):
             both = torch.cat([known, x])
@@ -180,9 +182,9 @@ def explain(
             u.grad = value.multipliers * scale * torch.sigmoid(u) / size
             optimiser.step()
             schedule.step()
-            loss = float(value.loss) / size
+            loss = value.loss
             if on_step is not None:
-                on_step(step, loss)
+                on_step(step, loss / size)
     return x.to(model.mean.dtype), loss
 
 
@@ -211,7 +213,7 @@ def _optimiser(x: Tensor, u: Tensor, config: RecoverConfig) -> torch.optim.Optim
     return torch.optim.Adam(groups, eps=1e-12)
 
 
-def _later(on_step: OnStep, done: int, step: int, value: float) -> None:
+def _later(on_step: OnStep, done: int, step: int, value: Tensor) -> None:
     on_step(done + step, value)
 
 
@@ -232,14 +234,14 @@ def _accept(model: MLP, found: Found, points: Tensor, surplus: Tensor, labels: T
         room[label] -= 1
         x.append(points[at])
         classes.append(label)
-    return Found(torch.stack(x) if x else found.x, torch.tensor(classes, dtype=torch.long))
+    return Found(torch.stack(x) if x else found.x, torch.tensor(classes, dtype=torch.long, device=labels.device))
 
 
 def _rest(labels: Tensor, taken: Tensor) -> Tensor:
     """`labels` without as many of each class as `taken` has."""
     classes = int(labels.max()) + 1
     left = torch.bincount(labels, minlength=classes) - torch.bincount(taken, minlength=classes)
-    return torch.arange(classes).repeat_interleave(left)
+    return torch.arange(classes, device=labels.device).repeat_interleave(left)
 
 
 @contextmanager

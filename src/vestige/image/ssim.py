@@ -60,7 +60,8 @@ def ssim_matrix(a: Tensor, b: Tensor, block: int = 64) -> Tensor:
 
 def _blur(images: Tensor) -> Tensor:
     """Gaussian mean at every valid position: (N, C, H, W) → (N, C, H − 10, W − 10), as two small products."""
-    return _band(images.shape[2]) @ images @ _band(images.shape[3]).T
+    rows, columns = (_band(size).to(images.device) for size in images.shape[2:])
+    return rows @ images @ columns.T
 
 
 @cache

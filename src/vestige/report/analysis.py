@@ -23,9 +23,14 @@ SHOWN = 24
 Record = Mapping[str, Any]
 Pictures = Mapping[str, np.ndarray]
 
-NAMES = {"purity": "Purity of the nearest neighbours", "rank": "Rank of the similar samples", "silhouette": "Silhouette",
-         "same_cluster": "In the target's cluster", "same_topic": "In the target's topic",
-         "whole_topic": "Targets with all in one topic"}  # fmt: skip
+NAMES = {
+    "purity": "Purity of the nearest neighbours",
+    "rank": "Rank of the similar samples",
+    "silhouette": "Silhouette",
+    "same_cluster": "In the target’s cluster",
+    "same_topic": "In the target’s topic",
+    "whole_topic": "Targets with all in one topic",
+}
 
 
 def write_analysis(root: Path) -> Path:
@@ -66,7 +71,7 @@ def read(root: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def page(record: Record, pictures: Pictures) -> str:
-    """The page of a record. All that comes from data is escaped; the only style and script are the two that are hashed."""
+    """The page of a record. All that comes from data is escaped; only the hashed style and script are admitted."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -121,7 +126,8 @@ def _measure(one: Record) -> dict[str, str]:
     null = one["null"]
     return {
         "name": NAMES[one["name"]], "what": one["what"], "value": number(one["mean"], places),
-        "interval": interval(one["low"], one["high"], places) or "no interval: one target", "n": plural(one["n"], "target"),
+        "interval": interval(one["low"], one["high"], places) or "no interval: one target",
+        "n": plural(one["n"], "target"),
         "null": number(null["mean"], places), "null_interval": interval(null["low"], null["high"], places),
         "better": f"{one['unit']}; {one['better']}", "apart": _apart(one),
     }  # fmt: skip
@@ -139,16 +145,17 @@ def _headline(record: Record) -> str:
     purity, rank = found["purity"], found["rank"]
     kinds = "samples of its class" if record["modality"] == "image" else "samples"
     return (
-        f"Of a target’s nearest neighbours, {100 * purity['mean']:.0f} % are its similar samples; with random {kinds} in "
-        f"their place it would be {100 * purity['null']['mean']:.0f} %. Their mean rank among all its "
-        f"{len(record['samples']) - 1:,} neighbours is {number(rank['mean'], 1)}, against {number(rank['null']['mean'], 1)}."
+        f"Of a target’s nearest neighbours, {100 * purity['mean']:.0f} % are its similar samples; with random {kinds} "
+        f"in their place it would be {100 * purity['null']['mean']:.0f} %. Their mean rank among all its "
+        f"{len(record['samples']) - 1:,} neighbours is {number(rank['mean'], 1)}, "
+        f"against {number(rank['null']['mean'], 1)}."
     )
 
 
 def _deck(record: Record) -> str:
     similar = sum(len(group["similar"]) for group in record["groups"])
     return (
-        f"{plural(len(record['samples']), 'sample')}, {plural(len(record['groups']), 'target')} with {similar} similar "
+        f"{len(record['samples']):,} samples, {plural(len(record['groups']), 'target')} with {similar:,} similar "
         f"samples between them ({record['made']}), seen through {record['encoder']['what']}, "
         f"{record['encoder']['width']:,} numbers a sample."
     )
@@ -173,11 +180,15 @@ def _limits(record: Record) -> Sequence[str]:
     shared = (
         f"Similar means near for this encoder ({record['encoder']['name']}). Another one sees other likeness; the "
         "measures are comparable between data sets only with the same encoder and similar numbers of samples.",
-        f"A map in two dimensions ({record['map']}) keeps neighbours, not distances: gaps and sizes of clusters mean little.",
+        f"A map in two dimensions ({record['map']}) keeps neighbours, not distances: gaps and sizes of clusters mean "
+        "little.",
         "That samples lie together says that a model could confuse them, not that one which was trained on them does.",
     )
     if record["modality"] == "text":
-        return (*shared, "Topics are found without regard to the groups; texts in no topic count as apart from all others.")
+        return (
+            *shared,
+            "Topics are found without regard to the groups; texts in no topic count as apart from all others.",
+        )
     return shared
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vestige.report.svg import WIDTH, digits, group, line, scale, svg, text, ticks
 from vestige.report.words import number
 
-LEFT, HEAD, LOW, LEAN = 164, 84, 26, 48
+LEFT, HEAD, LOW, LEAN = 168, 84, 26, 48
 """Room for the rows' ids, height of the columns' ids, height of a cell, room for the last column's id."""
 GAP, COLUMN = 8, 13
 """Between the groups of two targets; letters of a column's id."""
@@ -32,10 +31,11 @@ def draw(heat: Record, targets: Sequence[str]) -> str:
     parts = []
     for place, name in enumerate(ids):
         style = "heading" if starts[place] else "note"
-        parts.append(text(LEFT - 8, places[place][1] + LOW / 2 + 4, _tail(name, 20), f"end {style}", name))
+        label = _tail(name, 18 if starts[place] else 20)
+        parts.append(text(LEFT - 8, places[place][1] + LOW / 2 + 4, label, f"end {style}", name))
         x = places[place][0] + wide / 2
         turned = f'<g transform="translate({x + 4:.1f} {HEAD - 8}) rotate(-55)">'
-        parts.append(turned + text(0, 0, _tail(_own(name, ids, starts, place), COLUMN), style, name) + "</g>")
+        parts.append(turned + text(0, 0, _column(ids, starts, place), style, name) + "</g>")
     for row, line_ in enumerate(values):
         for column, value in enumerate(line_):
             parts.append(_cell(places[column][0], places[row][1], wide, value, low, f"{ids[row]} and {ids[column]}"))
@@ -44,14 +44,15 @@ def draw(heat: Record, targets: Sequence[str]) -> str:
     return svg(max(width, 420), height, spoken, parts, "heat")
 
 
-def _own(name: str, ids: Sequence[str], starts: Sequence[bool], place: int) -> str:
-    """What tells a similar sample from its target, where their names begin alike: mnist/201~mask-0 → ~mask-0."""
+def _column(ids: Sequence[str], starts: Sequence[bool], place: int) -> str:
+    """A column's head: what tells a similar sample from its target, where that is short; else its number."""
+    name = ids[place]
     if starts[place]:
         return name if len(name) <= COLUMN else "target"
-    target = next(ids[before] for before in range(place, -1, -1) if starts[before])
-    alike = os.path.commonprefix([name, target])
-    cut = max(alike.rfind("/") + 1, len(target) if alike == target else 0)
-    return name[cut:]
+    first = next(before for before in range(place, -1, -1) if starts[before])
+    target = ids[first]
+    own = name.removeprefix(target) if name.startswith(target) else name.removeprefix(target[: target.rfind("/") + 1])
+    return own if len(own) <= COLUMN else f"similar {place - first}"
 
 
 def _tail(name: str, most: int) -> str:
@@ -68,7 +69,7 @@ def _cell(x: float, y: float, wide: float, value: float, low: float, title: str)
 
 
 def draw_lengths(topics: Sequence[Record]) -> str:
-    """Words of questions and of answers, one line per topic: a stroke per text, the mean, and mean and variance in numbers."""
+    """Words of questions and of answers, one line per topic: a stroke per text, a dot at the mean, and numbers."""
     shown = sorted(topics, key=lambda topic: -topic["count"])[:SHOWN]
     parts = []
     half = (WIDTH - NAMES) / 2
@@ -101,4 +102,3 @@ def draw_lengths(topics: Sequence[Record]) -> str:
         for topic in shown
     )
     return svg(WIDTH, 56 + ROW * len(shown), spoken, parts, "chart")
-

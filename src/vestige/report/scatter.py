@@ -108,15 +108,17 @@ def _dot(one: Record) -> str:
 
 
 def _legend(record: Record, mine: str, kind: int | None) -> list[str]:
-    parts = [f'<g class="key green" transform="translate(9 12)"><rect class="edge" x="-6" y="-6" width="12" height="12"/></g>',
-             text(22, 16, f"{mine} and its similar samples", "legend chosen")]  # fmt: skip
-    if kind is not None:
-        x = 40 + 7.2 * len(f"{mine} and its similar samples")
-        parts += [f'<g class="key red" transform="translate({x:.0f} 12)"><rect class="edge" x="-6" y="-6" width="12" height="12"/></g>',
-                  text(x + 13, 16, f"class {kind}", "legend kind")]  # fmt: skip
-    else:
-        parts.append(text(WIDTH, 16, "colour: topic; grey: in no topic; ringed: targets", "note end"))
-    return parts
+    words = f"{mine} and its similar samples"
+    parts = [_key("green", 9), text(22, 16, words, "legend chosen")]
+    if kind is None:
+        return [*parts, text(WIDTH, 16, "colour: topic; grey: in no topic; ringed: targets", "note end")]
+    x = 40 + 7.2 * len(words)
+    return [*parts, _key("red", x), text(x + 13, 16, f"class {kind}", "legend kind")]
+
+
+def _key(name: str, x: float) -> str:
+    box = '<rect class="edge" x="-6" y="-6" width="12" height="12"/>'
+    return f'<g class="key {name}" transform="translate({x:.0f} 12)">{box}</g>'
 
 
 def _labels(record: Record, across: Scale, up: Scale) -> list[str]:

@@ -92,7 +92,7 @@ def _folder(encoder: str) -> Path:
             )
         return Path(spec.origin).parent / "model"
     path = Path(encoder)
-    if path.is_dir():
+    if encoder and path.is_dir():
         return path
     name = "BAAI/bge-small-en" if encoder == "bge-small-en" else encoder
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
@@ -150,7 +150,7 @@ def _open(folder: Path) -> Encoder:
     missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise InputError(f"the weights in {folder} are not whole: {missing[0]} is missing ({len(missing)} in all)")
-    settings = _json(folder / "sentence_bert_config.json")
+    settings = _json(folder / "sentence_bert_config.json", dict)
     most = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", 512))
     length = min(settings.get("max_seq_length") or most, most)
     return Encoder(model.eval(), tokenizer, pooling, length, bool(settings.get("do_lower_case")))
@@ -160,31 +160,36 @@ def _pooling(folder: Path) -> str:
     """ "mean" or "cls", as modules.json and the pooling's own configuration say; "mean" without them."""
     if not (folder / "modules.json").is_file():
         return "mean"
-    kinds = {}
-    for module in _json(folder / "modules.json"):
-        kinds[str(module.get("type")).rpartition(".")[2]] = folder / str(module.get("path"))
-    other = sorted(set(kinds) - {"Transformer", "Pooling", "Normalize"})
-    if other or "Pooling" not in kinds:
-        raise InputError(
-            f"{folder}: modules.json asks for {', '.join(other or kinds)}; Transformer and Pooling are read"
-        )
-    if _json(folder / "config_sentence_transformers.json").get("default_prompt_name"):
+    places = {}
+    for module in _json(folder / "modules.json", list):
+        library, _, kind = str(module.get("type") if isinstance(module, dict) else module).partition(".")
+        ours = library == "sentence_transformers"
+        places[kind.rpartition(".")[2] if ours else f"{library}.{kind}"] = str(module.get("path", "")) if ours else ""
+    other = sorted(set(places) - {"Transformer", "Pooling", "Normalize"})
+    if other or "Pooling" not in places:
+        found = ", ".join(other) or "no Pooling"
+        raise InputError(f"{folder}: modules.json has {found}; Transformer, Pooling and Normalize are read")
+    if _json(folder / "config_sentence_transformers.json", dict).get("default_prompt_name"):
         raise InputError(f"{folder} puts a prompt before each text; such encoders are not read")
-    settings = _json(kinds["Pooling"] / "config.json")
-    old = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
-    on = [key for key, value in settings.items() if key.startswith("pooling_mode_") and value is True]
-    mode = settings.get("pooling_mode") or "+".join(old.get(key, key) for key in on) or "mean"
+    settings = _json(folder / places["Pooling"] / "config.json", dict)
+    # Until its version 5 the library wrote one switch for each kind of pooling.
+    names = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
+    on = [names.get(key, key) for key, value in settings.items() if key.startswith("pooling_mode_") and value is True]
+    mode = settings.get("pooling_mode") or "+".join(on) or "mean"
     if mode not in ("mean", "cls"):
         raise InputError(f"{folder}: pooling by {mode}; mean and cls are read")
     return str(mode)
 
 
-def _json(path: Path) -> Any:
-    """The content of a JSON file, {} where it is not there."""
+def _json(path: Path, kind: type) -> Any:
+    """The content of a JSON file, dict or list as `kind` says; empty where the file is not there."""
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else kind()
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, kind):
+        raise InputError(f"{path} must hold a {kind.__name__}, found a {type(content).__name__}")
+    return content
 
 
 def _require(package: str) -> None:

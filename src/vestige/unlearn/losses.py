@@ -23,4 +23,5 @@ def divergence(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Te
 def wrong_labels(samples: Samples, generator: torch.Generator) -> Samples:
     """The same samples with labels drawn evenly among the wrong classes: y′ ≠ y (Golatkar et al. 2020)."""
     shift = torch.randint(1, samples.classes, (len(samples),), generator=generator)
+    shift = shift.to(samples.y.device)
     return Samples(samples.ids, samples.x, (samples.y + shift) % samples.classes, samples.classes)

@@ -277,17 +277,16 @@ def dampened(
     of_forget = importance(after, forget, modality)
     of_retain = importance(after, retain, modality)
     share = len(forget) / (len(forget) + len(retain))
-    dampened_weights = all_weights = 0
+    dampened = []
     with torch.no_grad():
         for name, weight in after.named_parameters():
             whole = share * of_forget[name] + (1 - share) * of_retain[name]
             factor = (settings.lam * whole / of_forget[name].clamp_min(1e-30)).clamp_max(1)
             chosen = of_forget[name] > settings.alpha * whole
             weight.mul_(torch.where(chosen, factor, torch.ones_like(factor)))
-            dampened_weights += int(chosen.sum())
-            all_weights += weight.numel()
+            dampened.append(chosen.flatten())
     if on_step is not None:
-        on_step(0, dampened_weights / all_weights)
+        on_step(0, torch.cat(dampened).float().mean())
     return after
 
 
