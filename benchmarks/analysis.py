@@ -26,9 +26,7 @@ ANALYSES = {
 }
 """Name → flags, and the encoders through which it is seen."""
 FIGURES = {
-    "mnist": {
-        "map": "Every image on a map, by the last encoder; green: one target and its similar samples, red: its class"
-    },
+    "mnist": {"map": "Every image on a map; green: one target and its similar samples, red: its class"},
     "emoji": {"heat-ssim": "SSIM of three targets and their families, all pairs"},
     "facts": {
         "map": "Every text on a map, coloured by topic",
@@ -78,26 +76,21 @@ def figures(name: str, folder: Path) -> None:
 def page(name: str, records: list[dict], host: dict) -> str:
     first = records[0]
     similar = sum(len(group["similar"]) for group in first["groups"])
-    lines = [
-        f"# Analysis of similarity: {name}",
-        "",
-        *(f"`{record['provenance']['command']}`  " for record in records),
-        "",
-    ]
-    lines += [f"{SAID[name]} {len(first['samples']):,} samples, {len(first['groups'])} targets with {similar:,} similar "
-              "samples.", ""]  # fmt: skip
+    size = f"{len(first['samples']):,} samples, {len(first['groups'])} targets with {similar:,} similar samples."
+    lines = [f"# Analysis of similarity: {name}", ""]
+    lines += [*(f"`{record['provenance']['command']}`  " for record in records), "", f"{SAID[name]} {size}", ""]
     lines += ["| measure | " + " | ".join(f"{r['encoder']['name']} | null" for r in records) + " | n |"]
     lines += ["|---" * (2 * len(records) + 2) + "|"]
     for place, measure in enumerate(first["measures"]):
         found = [record["measures"][place] for record in records]
         cells = [text for one in found for text in (with_interval(one), with_interval(one["null"]))]
         lines.append(f"| {measure['name']} | {' | '.join(cells)} | {measure['n']} |")
-    lines += ["", "Mean over the targets with its 95 % t interval; null: who belongs to whom shuffled "
-              f"{first['measures'][0]['null']['draws']} times within {'all texts' if name == 'facts' else 'a class'}, its "
-              "mean and the middle 95 % of its draws. Cards: [methods](../methods.md#analysis-of-similarity).", ""]  # fmt: skip
-    lines += [
-        line for figure, what in FIGURES[name].items() for line in (f"![{what}](analysis-{name}-{figure}.svg)", "")
-    ]
+    null, among = first["measures"][0]["null"], "all texts" if name == "facts" else "a class"
+    how = f"null: who belongs to whom shuffled {null['draws']} times within {among}, mean and middle 95 % of draws"
+    cards = "Cards: [methods](../methods.md#analysis-of-similarity)."
+    lines += ["", f"Mean over the targets with its 95 % t interval; {how}. {cards}", ""]
+    for figure, what in FIGURES[name].items():
+        lines += [f"![{what}](analysis-{name}-{figure}.svg)", ""]
     if "topics" in first:
         lines += topics(first)
     lines += [f"{host['cpus']} cores, {host['processor']}. `python benchmarks/analysis.py {name}` makes this page.", ""]

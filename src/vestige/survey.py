@@ -49,8 +49,7 @@ def prepare(config: AnalyseConfig) -> tuple[Field, str]:
     Raises InputError or MissingError for data, encoder, endpoint or packages that cannot serve.
     """
     asset = assets.locate(config.data.source)
-    if config.label_url is not None:
-        endpoint(config)
+    endpoint(config)
     if asset.modality == "text":
         topics.check()
     _check_encoder(asset.modality, config.encoder)
@@ -63,6 +62,8 @@ def prepare(config: AnalyseConfig) -> tuple[Field, str]:
 def endpoint(config: AnalyseConfig) -> llm.Endpoint | None:
     """Who labels topics; None for keywords alone. Raises InputError for an address that is none."""
     if config.label_url is None:
+        if config.label_model:
+            raise InputError(f"the model {config.label_model!r} needs an endpoint to be asked at: --label-url")
         return None
     return llm.Endpoint(config.label_url, config.label_model, config.label_timeout)
 
@@ -155,6 +156,9 @@ def _limit(field: Field, limit: int | None) -> Field:
 
 def _check_encoder(modality: str, encoder: str) -> None:
     if modality == "text":
+        from vestige.text.encode import load_encoder
+
+        load_encoder(encoder)
         return
     from vestige.image.encode import check
 

@@ -33,6 +33,12 @@ NAMES = {
 }
 
 
+def is_analysis(root: Path) -> bool:
+    """Whether a folder holds an analysis and not a study."""
+    path = root / "result.json"
+    return path.is_file() and read_json(path).get("kind") == "analysis"
+
+
 def write_analysis(root: Path) -> Path:
     """Write `analysis.html` in the folder of an analysis: one file that needs no network. Returns its path.
 
@@ -58,9 +64,9 @@ def write_figures(root: Path, folder: Path) -> tuple[Path, ...]:
 
 def read(root: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The record of an analysis and its pictures by sample id, (C, H, W) uint8; none for text."""
-    record = read_json(root / "result.json")
-    if record.get("kind") != "analysis":
+    if not is_analysis(root):
         raise InputError(f"{root} holds no analysis of similarity; run vestige data analyse")
+    record = read_json(root / "result.json")
     if record["modality"] == "text":
         return record, {}
     names = sorted(path.parent.name for path in (root / "encoded").glob("[!.]*/result.json"))
