@@ -94,7 +94,7 @@ def study(
     data: Data = None,
     seeds: Seeds = None,
     seed: Seed = None,
-    out: Annotated[Path | None, typer.Option("--out", help="The run folder [runs/NAME-PRESET-DATA].")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The run folder [runs/NAME-PRESET-DATA[-MODEL]].")] = None,
     device: Device = None,
     config: Config = None,
     sets: Sets = None,
@@ -106,10 +106,12 @@ def study(
     json: Json = False,
 ) -> None:
     """Run one of the papers' experiments, with intervals over seeds."""
-    from vestige.studies import configure
+    from vestige.studies import changed, configure
 
     settings = configure(name, preset, file=config, sets=sets, seeds=seeds, seed=seed, data=data, device=device)
-    folder = out or Path("runs") / f"{name}-{settings.preset}-{Path(settings.data.source).stem}"
+    folder = out or Path("runs") / "-".join(
+        (name, settings.preset, Path(settings.data.source).stem, *changed(settings))
+    )  # fmt: skip
     _study(settings, folder, limit=limit, workers=workers, fresh=fresh, dry_run=dry_run, json=json, reuse=reuse)
 
 

@@ -1,6 +1,7 @@
 """Settings per kind of network: how it is trained, and the methods' settings that `vestige tune` found for it.
 
-They stand in presets.yaml: kind → train (the recipe) and methods → settings with what found them.
+They stand in presets.yaml: kind → train (the recipe), data (how many images the settings were found for) and
+methods → settings with what found them.
 """
 
 from __future__ import annotations
@@ -32,14 +33,16 @@ SETTINGS = {
 
 
 def training(kind: str) -> dict[str, Any]:
-    """The configuration layer that a kind of network brings: its training, and that its methods are tuned.
+    """The configuration layer that a kind of network brings: its training, images a class, and tuned methods.
 
-    Empty for the MLP, whose recipe and published settings are the default.
+    Settings found on many images do harm on few: the size belongs to them (docs/log.md). Empty for the MLP, whose
+    recipe and published settings are the default.
     """
     entry = read(FILE).get(kind, {})
     if "train" not in entry:
         return {}
-    return {"train": entry["train"], "unlearn": {"preset": "tuned" if "methods" in entry else "published"}}
+    preset = "tuned" if "methods" in entry else "published"
+    return {"train": entry["train"], "data": entry.get("data", {}), "unlearn": {"preset": preset}}
 
 
 def tuned(kind: str) -> dict[str, Any]:

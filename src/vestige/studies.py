@@ -334,6 +334,12 @@ def configure(
     return config.build([*own, *layers])
 
 
+def changed(settings: StudyConfig) -> tuple[str, ...]:
+    """What tells this study's own folder from that of its plain form: another network, another device."""
+    names = ((settings.model.kind, "mlp"), (settings.device, "cpu"))
+    return tuple(ours for ours, plain in names if ours != plain)
+
+
 def open_laboratory(
     settings: StudyConfig, out: Path, *, fresh: bool = False, recall: bool = True
 ) -> experiment.Laboratory:

@@ -130,7 +130,7 @@ def _bar(chart: SampleChart, sample: Sampled, stage: str, x: float, width: float
     name = f"bar {tone(stage, chart.stages)}{' kept' if sample.kept else ''}"
     parts = [box(x, top, width - 1, bottom - top, name)]
     if width >= ROOM_FOR_VALUE:
-        parts.append(text(x + (width - 1) / 2, top - 4, number(value).replace("0.", ".", 1), "tiny middle"))
+        parts.append(text(x + (width - 1) / 2, top - 4, _brief(value), "tiny middle"))
     return [group("", f"{sample.name}{role}, {stage}: {chart.metric} {number(value, 3)}", parts)]
 
 
@@ -183,3 +183,8 @@ def _label(chart: SampleChart) -> str:
         means = ", ".join(f"{stage} {number(point.mean)}" for stage, point in panel.means.items())
         said.append(f"{panel.heading}: mean {means}" if means else f"{panel.heading}: nothing computed")
     return f"{chart.metric} of each sample by stage. " + "; ".join(said)
+
+
+def _brief(value: float) -> str:
+    """In three characters, as ".87" and "1.0": bars stand close."""
+    return number(value).replace("0.", ".", 1) if value < 0.995 else "1.0"

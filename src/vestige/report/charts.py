@@ -103,6 +103,16 @@ def recall(material: Material) -> RowChart:
     return RowChart("Mean NCC of the targets", arms, tuple(rows))
 
 
+def span(material: Material, group: str = "target") -> RowChart:
+    """AUC by which the first layer alone tells a group from never-seen images of the targets' classes, by stage."""
+    rows = []
+    for stage in material.config.stages:
+        points = [material.point(training, stage, group, "span_auc") for training, _ in SERIES]
+        rows.append(ChartRow(stage, words.describe(stage), tuple(point for point in points if point), None))
+    arms = tuple(pair for pair in SERIES if pair[0] in material.config.training)
+    return RowChart("AUC of the first layer", arms, tuple(row for row in rows if row.points))
+
+
 def similar_recall(material: Material) -> RowChart:
     """NCC of the similar samples and of the kept others by stage, *with*, beside the null pooled over seeds."""
     series = (("similar", "similar samples"), ("other", "other samples, kept"))

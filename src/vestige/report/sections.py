@@ -58,7 +58,19 @@ def recall(material: Material) -> Section:
         "mean. A mark inside the grey comes back no better than those do."
     )
     figure = _figure("recall", "Recall of the targets by stage", caption, (chart,) if chart.rows else ())
-    return Section("recall", "How much comes back, stage by stage", figures=(figure,))
+    return Section("recall", "How much comes back, stage by stage", figures=(figure, first_layer(material)))
+
+
+def first_layer(material: Material) -> Figure:
+    """Whether the targets are still in the first layer's weights, which needs no reconstruction."""
+    chart = charts.span(material)
+    caption = (
+        "The rows of the first layer are mixtures of training images. The mark is the chance that a target lies nearer "
+        "to what they span than a never-seen image of its class does: 1 is held whole, 0.5 as if never seen. It needs "
+        f"no reconstruction. {_interval(material)}. Not in the paper."
+    )
+    return _figure("first-layer", "Whether the first layer still holds the targets", caption,
+                   (chart,) if chart.rows else ())  # fmt: skip
 
 
 def similar_bars(material: Material) -> Section:
