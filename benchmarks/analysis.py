@@ -89,12 +89,23 @@ def page(name: str, records: list[dict], host: dict) -> str:
     how = f"null: who belongs to whom shuffled {null['draws']} times within {among}, mean and middle 95 % of draws"
     cards = "Cards: [methods](../methods.md#analysis-of-similarity)."
     lines += ["", f"Mean over the targets with its 95 % t interval; {how}. {cards}", ""]
+    lines += [f"- Through {record['encoder']['what']}: {beyond(record)}" for record in records] + [""]
     for figure, what in FIGURES[name].items():
         lines += [f"![{what}](analysis-{name}-{figure}.svg)", ""]
     if "topics" in first:
         lines += topics(first)
     lines += [f"{host['cpus']} cores, {host['processor']}. `python benchmarks/analysis.py {name}` makes this page.", ""]
     return "\n".join(lines)
+
+
+def beyond(record: dict) -> str:
+    """Which measures tell the similar samples from chance."""
+    more = {
+        one["name"]: one["mean"] < one["null"]["low"] if one["name"] == "rank" else one["mean"] > one["null"]["high"]
+        for one in record["measures"]
+    }
+    told, untold = (", ".join(name for name, is_more in more.items() if is_more is kind) for kind in (True, False))
+    return f"beyond the null by {told or 'no measure'}" + (f"; not beyond it by {untold}." if untold else ".")
 
 
 def topics(record: dict) -> list[str]:

@@ -147,9 +147,9 @@ def show_tuned(found: dict[str, dict[str, Any]]) -> None:
 def show_measures(record: dict[str, Any]) -> None:
     """The measures of an analysis, each beside its null, and the labels of topics that a model was asked for."""
     print(f"{len(record['samples'])} samples, {len(record['groups'])} targets; encoder: {record['encoder']['what']}\n")
-    print(f"{'measure':<14}{'mean [95 %]':>24}{'null [95 % of draws]':>26}   unit")
+    print(f"{'measure':<12}  {'mean [95 %]':>20}  {'null [95 % of draws]':>26}  unit")
     for one in record["measures"]:
-        print(f"{one['name']:<14}{with_interval(one):>24}{with_interval(one['null']):>26}   {one['unit']}")
+        print(f"{one['name']:<12}  {with_interval(one):>20}  {with_interval(one['null']):>26}  {one['unit']}")
     labels = record.get("labels")
     if labels and labels["asked"]:
         print(

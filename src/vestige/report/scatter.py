@@ -20,7 +20,7 @@ PICTURED = 900
 SMALL, LARGE = 15.0, 28.0
 """Side of a picture, and of one of the chosen group."""
 COLOURS = 10
-LABELLED, LETTER, LINE = 24, 6.6, 17
+LABELLED, LETTER, LINE = 24, 7.7, 17
 """Topics that are labelled on the map at most, and the room that a letter and a line need."""
 
 Record = Mapping[str, Any]
