@@ -98,6 +98,13 @@ def test_bad_input_writes_nothing(analyse, tmp_path, flags, status, message):
     assert not (tmp_path / "a").exists()
 
 
+def test_samples_that_all_look_the_same(run, tmp_path):
+    np.savez(tmp_path / "flat.npz", x=np.zeros((60, 12, 12), np.uint8), y=np.arange(60) % 2)
+    status, _, err = run("data", "analyse", "--data", tmp_path / "flat.npz", *SMALL, "--out", "a")
+    assert status == 2
+    assert "all samples look the same to the encoder 'pixels'" in err
+
+
 def test_text_without_families_or_with_one_record(run, tmp_path, monkeypatch):
     monkeypatch.setattr("vestige.topics.check", lambda: None)
     monkeypatch.setattr("vestige.survey._check_encoder", lambda *_: None)

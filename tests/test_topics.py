@@ -116,6 +116,11 @@ def test_a_missing_package_names_its_command(monkeypatch):
         topics.check()
 
 
+@pytest.mark.parametrize("text", ["who is it and the", "潮汐时钟有多少齿轮", "???", "Überfähre"])
+def test_any_text_has_words_to_count(text):
+    assert topics._vectorizer([text] * 3).fit([text]).get_feature_names_out().size > 0
+
+
 @pytest.mark.slow
 def test_three_kinds_of_texts_are_three_topics():
     if any(importlib.util.find_spec(name) is None for name in ("bertopic", "umap", "hdbscan")):

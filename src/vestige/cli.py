@@ -169,7 +169,7 @@ def data_analyse(
         str | None, typer.Option("--label-url", help="Endpoint that labels topics, as http://127.0.0.1:11434/v1.")
     ] = None,
     label_model: Annotated[str, typer.Option("--label-model", help="The model to ask there.")] = "",
-    label_timeout: Annotated[float, typer.Option("--label-timeout", help="Seconds per answer.")] = 60.0,
+    label_timeout: Annotated[float, typer.Option("--label-timeout", min=0.1, help="Seconds per answer.")] = 60.0,
     seed: Seed = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="At most N samples; marked as not comparable.")

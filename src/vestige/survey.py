@@ -82,6 +82,10 @@ def analyse(config: AnalyseConfig, root: Path, command: str, *, fresh: bool = Fa
     say(f"{len(field.samples)} samples, {len(field.groups)} targets, encoder {config.encoder}")
     with threadpool_limits(1):
         features = _encoded(config, field, opened, source, say)
+        if np.ptp(features, axis=0).max() == 0:
+            raise InputError(
+                f"all samples look the same to the encoder {config.encoder!r}; there is nothing to compare"
+            )
         record = _record(config, field, features, say)
     record["provenance"] = provenance.made(config, source, command, LIBRARIES)
     store.write_json(root / "result.json", record)
@@ -204,7 +208,7 @@ class _Progress:
 
 def _record(config: AnalyseConfig, field: Field, features: np.ndarray, say: Say) -> dict[str, Any]:
     """Everything that result.json holds but its provenance."""
-    samples, groups = field.samples, field.groups
+    samples, groups, state = field.samples, field.groups, config.seed % 2**32
     is_text = field.modality == "text"
     strata = np.zeros(len(samples), np.int64) if is_text else np.asarray(samples.y)
     say("ranks, purity and silhouette, each beside its null")
@@ -223,8 +227,8 @@ def _record(config: AnalyseConfig, field: Field, features: np.ndarray, say: Say)
     else:
         say("clusters and map")
         count = config.clusters or samples.classes
-        labels = analysis.cluster(features, count, config.seed)
-        places = analysis.project(features, config.seed)
+        labels = analysis.cluster(features, count, state)
+        places = analysis.project(features, state)
         parts = {"clusters": min(count, len(samples))}
         measures["same_cluster"] = lambda some: analysis.agreement(labels, some)
     tables = [
@@ -297,7 +301,7 @@ def _topics(
     from vestige import text
 
     texts = text.texts(samples)
-    found = topics.find(texts, features, config.seed)
+    found = topics.find(texts, features, config.seed % 2**32)
     named = topics.label(found, texts, endpoint(config), say=say)
     table = []
     for topic, name in zip(found.found, named, strict=True):

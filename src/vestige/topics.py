@@ -74,12 +74,12 @@ def find(texts: Sequence[str], features: np.ndarray, seed: int) -> Topics:
     check()
     from bertopic import BERTopic
     from hdbscan import HDBSCAN
-    from sklearn.feature_extraction.text import CountVectorizer
 
     model = BERTopic(
+        language="multilingual",  # "english" would drop every letter that English does not have
         umap_model=_umap(len(texts), 5, 0.0, seed),
         hdbscan_model=HDBSCAN(SMALLEST, metric="euclidean", cluster_selection_method="eom", core_dist_n_jobs=1),
-        vectorizer_model=CountVectorizer(stop_words="english"),
+        vectorizer_model=_vectorizer(texts),
         top_n_words=KEYWORDS,
     )
     topic = np.asarray(model.fit_transform(list(texts), embeddings=np.asarray(features, np.float32))[0], np.int64)
@@ -167,6 +167,18 @@ def read(answer: str, texts: Sequence[str]) -> str:
 
 def _stems(texts: Sequence[str]) -> set[str]:
     return {word[:5] for text in texts for word in re.findall(r"[^\W\d_]{4,}", text.casefold())}
+
+
+def _vectorizer(texts: Sequence[str]) -> Any:
+    """Counts words but the most common English ones; where that leaves none, all that stands between spaces."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    chosen = CountVectorizer(stop_words="english")
+    try:
+        chosen.fit(texts)
+    except ValueError:  # an empty vocabulary
+        return CountVectorizer(token_pattern=r"\S+")
+    return chosen
 
 
 def _umap(count: int, parts: int, apart: float, seed: int) -> Any:
