@@ -18,7 +18,7 @@
     const seen = ([x, y]) => x > 4 && x < width - 4 && y > top + 4 && y < height - 4;
     for (const { mark, x, y, link } of points) {
       const [px, py] = at(x, y);
-      link.style.display = seen([px, py]) ? "" : "none";
+      link.style.display = px > -40 && px < width + 40 && py > top - 40 && py < height + 40 ? "" : "none";
       mark.setAttribute("transform", `translate(${px.toFixed(1)} ${py.toFixed(1)}) scale(${size.toFixed(3)})`);
     }
     for (const label of labels) {

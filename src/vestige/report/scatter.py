@@ -45,12 +45,14 @@ def draw(record: Record, pictures: Mapping[str, np.ndarray]) -> str:
         body = _picture(pictures[one["id"]]) if one["id"] in pictured else _dot(one)
         name = "pt" + (" green" if green else " red" if red else "")
         mark = _mark(row, one, across(one["x"]), up(one["y"]), name, body)
-        marks.append((green + 0.5 * red, row, mark))
+        marks.append(((green, red, one["id"] in pictured), row, mark))
     legend = _legend(record, mine, kind)
     labels = [] if pictures else _labels(record, across, up)
     label = f"Map of {len(samples)} samples by {record['map']}; {mine} and its similar samples are outlined"
-    area = f'<rect class="area" x="0.5" y="{TOP}" width="{WIDTH - 1}" height="{HEIGHT - TOP - 1}"/>'
-    parts = [*legend, area, '<g class="marks">', *(mark for _, _, mark in sorted(marks)), "</g>", *labels]
+    place = f'x="0.5" y="{TOP}" width="{WIDTH - 1}" height="{HEIGHT - TOP - 1}"'
+    area = f'<clipPath id="area"><rect {place}/></clipPath><rect class="area" {place}/>'
+    ordered = [mark for _, _, mark in sorted(marks)]
+    parts = [*legend, area, '<g class="marks" clip-path="url(#area)">', *ordered, "</g>", *labels]
     # its marks are links: a picture as a whole would hide them from those who hear the page
     return svg(WIDTH, HEIGHT, label, parts, "map").replace('role="img"', 'role="group"', 1)
 
