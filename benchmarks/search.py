@@ -276,7 +276,8 @@ def page(record):
     """docs/results/search.md"""
     host = provenance.host()
     parts = [PARTS[name](record[name]) + "\n\n" + load(record[name]) for name in SECTIONS if name in record]
-    title = "# Search at scale\n\n`python benchmarks/search.py`; one thread unless said otherwise. CPU seconds are those of idle cores."
+    cost = "one thread unless said otherwise. CPU seconds are those of idle cores."
+    title = f"# Search at scale\n\n`python benchmarks/search.py`; {cost}"
     foot = f"{host['processor']}, {host['cpus']} cores, torch {provenance.version('torch')}."
     return "\n\n".join([title, *parts, foot]) + "\n"
 
@@ -312,7 +313,8 @@ def images_part(found):
 {rows}
 
 Exact: every pair by the kernel (error below {found["kernel_error_bound"]:.4f}), what may be among the nearest again in
-float64; two threads, each with half of the pool. Two-stage, one thread: {found["candidates"]} candidates by 256 numbers an image, re-ranked by exact SSIM; its index took
+float64; two threads share the pool. Two-stage, one thread: {found["candidates"]} candidates by 256 numbers an image,
+re-ranked by exact SSIM; its index took
 {found["index_seconds"]:.1f} s ({found["index_cpu_seconds"]:.1f} CPU seconds) and {found["index_mib"]} MiB,
 once. Its settings were chosen on queries of seed 100."""
 
@@ -395,15 +397,12 @@ def main():
     torch.set_num_threads(1)
     chosen = parser.parse_args().sections or list(SECTIONS)
     file = HERE / "search.json"
-    record = read_json(file) if file.is_file() else {}
-    (HERE / "search.md").write_text(page(record), encoding="utf-8")
     for name in chosen if chosen != ["page"] else ():
         began = os.getloadavg()[0]
-        found = SECTIONS[name]()
-        record[name] = found | {"load": [round(began, 1), round(os.getloadavg()[0], 1)]}
-        write_json(file, record)
-        (HERE / "search.md").write_text(page(record), encoding="utf-8")
+        found = SECTIONS[name]() | {"load": [round(began, 1), round(os.getloadavg()[0], 1)]}
+        write_json(file, (read_json(file) if file.is_file() else {}) | {name: found})
         print(name, found, flush=True)
+    (HERE / "search.md").write_text(page(read_json(file)), encoding="utf-8")
 
 
 if __name__ == "__main__":

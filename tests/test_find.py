@@ -225,3 +225,14 @@ def test_a_file_where_a_folder_should_be(run, images, tmp_path):
     assert status == 2
     assert "is a file" in err
     assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_many_pairs_are_compared_by_candidates_and_it_is_said(run, images, monkeypatch):
+    monkeypatch.setattr(measures, "PAIRS", 10)
+    status, out, _ = run("similar", "--data", images, "--ids", "bars/0", "--k", 2, "--json")
+    record = json.loads(out)
+    assert "likeliest" in record["how"]
+    assert [one["id"] for one in record["targets"][0]["neighbours"]] == ["bars/24", "bars/25"]
+    status, out, _ = run("similar", "--data", images, "--ids", "bars/0", "--tau", 0.5, "--json")
+    assert status == 0
+    assert json.loads(out)["how"] == "every record was compared"

@@ -88,7 +88,9 @@ def similar_to(ids: Sequence[str], question: Question, *, command: str, say: Say
     samples = found.samples
     rows = similar.check_targets(samples, ids, k=question.k, tau=question.tau, by=found.by)
     pairs = similar.null_pairs(samples, question.seed)
-    by_name = measures.build(samples, found.modality, found.names, encoder=question.encoder, targets=len(rows), say=say)
+    # A threshold needs every pair; only the nearest may be looked for among the likeliest.
+    ranked = len(rows) if question.tau is None else 0
+    by_name = measures.build(samples, found.modality, found.names, encoder=question.encoder, targets=ranked, say=say)
     null = {name: measure.pairs(*pairs) for name, measure in by_name.items()}
     near = similar.neighbours(samples, rows, by_name, null, k=question.k, tau=question.tau)
     labels = _labels(samples)

@@ -157,7 +157,7 @@ def check_encoder(modality: str, encoder: str | None) -> None:
 def build(
     samples: Samples, modality: str, names: Sequence[str], *, encoder: str | None = None, targets: int, say: Say
 ) -> dict[str, Measure]:
-    """The measures of these names over a data set, by name. targets: of how many records neighbours will be asked."""
+    """The measures of these names over a data set, by name. targets: of how many records the nearest will be asked."""
     made: dict[str, Measure] = {}
     for name in names:
         if name == "ssim":
