@@ -103,3 +103,23 @@ def test_shadow_models_find_members_and_nothing_in_retrained_ones(tmp_path):
     assert found["before", "member", "lira_auc"]["mean"] > found["before", "member", "loss_auc"]["mean"]
     assert found["before", "target", "u_lira_auc"]["mean"] > 0.9
     assert 0.2 < found["R0", "target", "u_lira_auc"]["mean"] < 0.8
+
+
+@pytest.mark.slow
+def test_search_among_sixty_thousand():
+    """Exact search is brute force; the two-stage search finds what it finds."""
+    from vestige.image import lowpass, search
+    from vestige.image.ssim import ssim_matrix
+    from vestige.index import recall
+
+    if assets.KNOWN["fmnist"].find() is None:
+        pytest.skip("Fashion-MNIST is not installed")
+    x = image.load(assets.locate("fmnist")).x
+    rows = torch.arange(0, 60_000, 3000)
+    exact = search.nearest(x[rows], x, 10, skip=rows)
+    scores = ssim_matrix(x[rows[:2]].float() / 255, x.float() / 255)
+    scores[range(2), rows[:2]] = -1
+    brute = torch.sort(scores, dim=1, descending=True, stable=True).indices[:, :10]
+    assert torch.equal(exact.position.view(-1, 10)[:2], brute)
+    quick = lowpass.build(x).nearest(x[rows], x, 10, skip=rows)
+    assert recall(quick.position.view(-1, 10), exact.position.view(-1, 10)) >= 0.99

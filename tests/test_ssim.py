@@ -3,6 +3,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
+from vestige.image import search
 from vestige.image.ssim import ssim_matrix
 from vestige.similar import ssim
 from vestige.types import InputError
@@ -28,6 +29,23 @@ def pairs(kind):
     a = torch.rand(6, 3 if kind == "colour" else 1, 28, 23, generator=g)
     b = (a + 0.3 * torch.randn(a.shape, generator=g)).clamp(0, 1)
     return (torch.full_like(a, 0.25), torch.full_like(a, 0.75)) if kind == "constant" else (a, b)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_way_of_search_equals_scikit_image(seed, channels):
+    """Random, smooth and constant images together, as bytes: the pair, the matrix and what search returns."""
+    draw = torch.Generator().manual_seed(seed)
+    noise = torch.randint(0, 256, (4, channels, 17, 24), generator=draw).byte()
+    smooth = (noise[:, :, :1, :1] + torch.arange(24)[None, None, None] * 3).byte().expand(4, channels, 17, 24)
+    constant = torch.tensor([0, 1, 128, 255]).byte()[:, None, None, None].expand(4, channels, 17, 24)
+    x = torch.cat([noise, smooth, constant, (noise[:2].int() + noise[2:].int()).div(2).byte()])
+    unit = x.float() / 255
+    expected = np.array([[reference(a, b) for b in unit] for a in unit])
+    np.testing.assert_allclose(ssim_matrix(unit, unit).numpy(), expected, atol=1e-6)
+    hits = search.nearest(x, x, len(x))
+    assert len(hits.value) == len(x) ** 2
+    np.testing.assert_allclose(hits.value, expected[hits.query, hits.position], atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["grey", "colour", "constant"])

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from vestige.image.ssim import ssim, ssim_matrix
+from vestige.image import search
+from vestige.image.ssim import ssim
+from vestige.index import Hits
+from vestige.measures import Measure, fuse
+from vestige.random import stream
 from vestige.types import InputError, Samples
 
-__all__ = ["SIMILARITIES", "ssim", "threshold", "top_k"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-Similarity = Callable[[Tensor, Tensor], Tensor]
-SIMILARITIES: dict[str, Similarity] = {"ssim": ssim_matrix}
-"""Name → function of inputs (N, …) and (M, …) that gives the (N, M) similarities, larger is nearer."""
+__all__ = ["Neighbour", "check_targets", "neighbours", "null_pairs", "ssim", "threshold", "top_k"]
+
+NULL = 2000
+"""Random pairs that stand beside the values."""
 
 
 def top_k(targets: Samples, pool: Samples, k: int, *, by: str = "ssim") -> dict[str, tuple[str, ...]]:
@@ -23,28 +33,133 @@ def top_k(targets: Samples, pool: Samples, k: int, *, by: str = "ssim") -> dict[
     A target is not its own neighbour. Ties go to the earlier sample of the pool.
     Raises InputError if the pool has fewer than k other samples.
     """
-    scores = _scores(targets, pool, by)
-    found = {}
-    for name, row in zip(targets.ids, scores, strict=True):
-        order = torch.sort(row, descending=True, stable=True).indices.tolist()
-        others = [pool.ids[position] for position in order if pool.ids[position] != name]
-        if len(others) < k:
-            raise InputError(f"{k} similar samples of {name!r} were asked for, only {len(others)} others are there")
-        found[name] = tuple(others[:k])
-    return found
+    _check_by(by)
+    skip = _own(targets, pool)
+    for name, own in zip(targets.ids, skip.tolist(), strict=True):
+        others = len(pool) - (own >= 0)
+        if others < k:
+            raise InputError(f"{k} similar samples of {name!r} were asked for, only {others} others are there")
+    if k == 0 or len(targets) == 0:
+        return dict.fromkeys(targets.ids, ())
+    return _names(search.nearest(targets.x.cpu(), pool.x.cpu(), k, skip=skip), targets, pool)
 
 
 def threshold(targets: Samples, pool: Samples, tau: float, *, by: str = "ssim") -> dict[str, tuple[str, ...]]:
     """T(x) = {x_j : similarity(x, x_j) ≥ tau} for each target, nearest first (paper, eq. 2)."""
-    scores = _scores(targets, pool, by)
-    found = {}
-    for name, row in zip(targets.ids, scores, strict=True):
-        order = torch.sort(row, descending=True, stable=True).indices.tolist()
-        found[name] = tuple(pool.ids[at] for at in order if row[at] >= tau and pool.ids[at] != name)
-    return found
+    _check_by(by)
+    if len(targets) == 0 or len(pool) == 0:
+        return dict.fromkeys(targets.ids, ())
+    return _names(search.within(targets.x.cpu(), pool.x.cpu(), tau, skip=_own(targets, pool)), targets, pool)
 
 
-def _scores(targets: Samples, pool: Samples, by: str) -> Tensor:
-    if by not in SIMILARITIES:
-        raise InputError(f"unknown similarity {by!r}; known: {', '.join(SIMILARITIES)}")
-    return SIMILARITIES[by](targets.x, pool.x)
+@dataclass(frozen=True)
+class Neighbour:
+    """A similar record. rank: from 1. values: measure → similarity. beyond: measure → random pairs that reach it."""
+
+    id: str
+    rank: int
+    values: Mapping[str, float]
+    beyond: Mapping[str, int]
+
+
+def check_targets(samples: Samples, ids: Sequence[str], *, k: int | None, tau: float | None, by: str) -> Tensor:
+    """The positions of the targets. Raises InputError for what cannot be searched: see the messages."""
+    if not ids:
+        raise InputError("no targets were given; name some with --ids a,b or --ids-file FILE")
+    where = {name: position for position, name in enumerate(samples.ids)}
+    unknown = [name for name in ids if name not in where]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], samples.ids[:100_000], 3, 0.6) or samples.ids[:3]
+        raise InputError(
+            f"no record is called {unknown[0]!r} ({len(unknown)} of {len(ids)} ids are unknown); "
+            f"close ones: {', '.join(close)}"
+        )
+    if (k is None) == (tau is None):
+        raise InputError("give --k or --tau, not both" if k is not None else "give --k or --tau")
+    if k is not None and not 1 <= k < len(samples):
+        raise InputError(f"--k {k}: the data set has {len(samples) - 1} other records; k is 1 to {len(samples) - 1}")
+    if tau is not None:
+        if by == "all":
+            raise InputError("--tau needs one measure: all joins rankings, which have no common scale; use --k")
+        if not (math.isfinite(tau) and -1 <= tau <= 1):
+            raise InputError(f"--tau {tau:g}: similarities lie in [-1, 1]")
+    return torch.tensor([where[name] for name in dict.fromkeys(ids)])
+
+
+def neighbours(
+    samples: Samples,
+    rows: Tensor,
+    measures: Mapping[str, Measure],
+    null: Mapping[str, Tensor],
+    *,
+    k: int | None,
+    tau: float | None = None,
+) -> dict[str, tuple[Neighbour, ...]]:
+    """The similar records of those at these positions, nearest first, each with all measures.
+
+    With one measure by it, with several by `fuse`. k nearest, or all with at least tau (one measure only).
+    null: measure → values of random pairs (see `null_pairs`).
+    """
+    first = next(iter(measures.values()))
+    if k is None:
+        hits = first.within(rows, 1.0 if tau is None else tau)
+    else:
+        hits = fuse(measures, rows, k) if len(measures) > 1 else first.nearest(rows, k)
+    values = {
+        name: hits.value if len(measures) == 1 else measure.pairs(rows[hits.query], hits.position)
+        for name, measure in measures.items()
+    }
+    beyond = {name: (null[name][None] >= value[:, None]).sum(1).tolist() for name, value in values.items()}
+    numbers = {name: value.tolist() for name, value in values.items()}
+    found: dict[str, list[Neighbour]] = {samples.ids[row]: [] for row in rows.tolist()}
+    for at, (query, position) in enumerate(zip(hits.query.tolist(), hits.position.tolist(), strict=True)):
+        lot = found[samples.ids[rows[query]]]
+        lot.append(
+            Neighbour(
+                samples.ids[position],
+                len(lot) + 1,
+                {name: numbers[name][at] for name in measures},
+                {name: beyond[name][at] for name in measures},
+            )
+        )
+    return {name: tuple(lot) for name, lot in found.items()}
+
+
+def null_pairs(samples: Samples, seed: int, count: int = NULL) -> tuple[Tensor, Tensor]:
+    """Positions of random pairs of different records, of one class where there are classes.
+
+    The first is drawn evenly, among those that have another of its class; the second evenly among these others.
+    Raises InputError where there is no such pair.
+    """
+    draw = stream(seed, "null pairs")
+    labels = samples.y.cpu() if samples.classes else torch.zeros(len(samples), dtype=torch.long)
+    order = torch.argsort(labels, stable=True)
+    sizes = torch.bincount(labels)
+    starts = sizes.cumsum(0) - sizes
+    able = (sizes[labels] > 1).nonzero().flatten()
+    if len(able) == 0:
+        raise InputError("no class has two records: there are no random pairs of one class to compare with")
+    first = able[torch.randint(len(able), (count,), generator=draw)]
+    kind = labels[first]
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order))
+    step = 1 + (torch.rand(count, generator=draw, dtype=torch.float64) * (sizes[kind] - 1)).long()
+    second = order[starts[kind] + (place[first] - starts[kind] + step) % sizes[kind]]
+    return first, second
+
+
+def _check_by(by: str) -> None:
+    if by != "ssim":
+        raise InputError(f"unknown similarity {by!r}; known: ssim")
+
+
+def _own(targets: Samples, pool: Samples) -> Tensor:
+    where = {name: position for position, name in enumerate(pool.ids)}
+    return torch.tensor([where.get(name, -1) for name in targets.ids], dtype=torch.long)
+
+
+def _names(hits: Hits, targets: Samples, pool: Samples) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {name: [] for name in targets.ids}
+    for query, position in zip(hits.query.tolist(), hits.position.tolist(), strict=True):
+        found[targets.ids[query]].append(pool.ids[position])
+    return {name: tuple(lot) for name, lot in found.items()}

@@ -27,9 +27,9 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     if min(a.shape[2:]) < WINDOW:
         raise InputError(f"ssim needs images of at least {WINDOW}×{WINDOW}, got {a.shape[2]}×{a.shape[3]}")
     dtype, a, b = a.dtype, a.double(), b.double()
-    mean_a, mean_b = _blur(a), _blur(b)
-    var_a, var_b = _blur(a * a) - mean_a**2, _blur(b * b) - mean_b**2
-    cov = _blur(a * b) - mean_a * mean_b
+    mean_a, mean_b = blur(a), blur(b)
+    var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
+    cov = blur(a * b) - mean_a * mean_b
     score = (2 * mean_a * mean_b + C1) * (2 * cov + C2) / ((mean_a**2 + mean_b**2 + C1) * (var_a + var_b + C2))
     return score.flatten(1).mean(1).to(dtype)
 
@@ -44,32 +44,33 @@ def ssim_matrix(a: Tensor, b: Tensor, block: int = 64) -> Tensor:
     if min(a.shape[2:]) < WINDOW:
         raise InputError(f"ssim needs images of at least {WINDOW}×{WINDOW}, got {a.shape[2]}×{a.shape[3]}")
     dtype, a, b = a.dtype, a.double(), b.double()
-    mean_a, mean_b = _blur(a), _blur(b)
-    var_a, var_b = _blur(a * a) - mean_a**2, _blur(b * b) - mean_b**2
+    mean_a, mean_b = blur(a), blur(b)
+    var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
     rows = []
     for image, mu, var in zip(a, mean_a, var_a, strict=True):
         parts = []
         for start in range(0, len(b), block):
             mu_b, var_b_ = mean_b[start : start + block], var_b[start : start + block]
-            cov = _blur(image * b[start : start + block]) - mu * mu_b
+            cov = blur(image * b[start : start + block]) - mu * mu_b
             top = (2 * mu * mu_b + C1) * (2 * cov + C2)
             parts.append((top / ((mu**2 + mu_b**2 + C1) * (var + var_b_ + C2))).flatten(1).mean(1))
         rows.append(torch.cat(parts))
     return torch.stack(rows).to(dtype)
 
 
-def _blur(images: Tensor) -> Tensor:
+def blur(images: Tensor) -> Tensor:
     """Gaussian mean at every valid position: (N, C, H, W) → (N, C, H − 10, W − 10), as two small products."""
-    rows, columns = (_band(size).to(images.device) for size in images.shape[2:])
+    rows, columns = (band(size, images.dtype).to(images.device) for size in images.shape[2:])
     return rows @ images @ columns.T
 
 
 @cache
-def _band(size: int) -> Tensor:
+def band(size: int, dtype: torch.dtype) -> Tensor:
+    """The window along one axis: (size − 10, size), each row the 11 weights at one position."""
     offsets = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     weights = torch.exp(-(offsets**2) / (2 * SIGMA**2))
     weights /= weights.sum()
-    band = torch.zeros(size - WINDOW + 1, size, dtype=torch.float64)
-    for row in range(len(band)):
-        band[row, row : row + WINDOW] = weights
-    return band
+    rows = torch.zeros(size - WINDOW + 1, size, dtype=torch.float64)
+    for row in range(len(rows)):
+        rows[row, row : row + WINDOW] = weights
+    return rows.to(dtype)
