@@ -260,7 +260,7 @@ def test_a_study_takes_over_what_another_one_has_done(run, npz, tmp_path):
     again = ("study", "image-enhanced", "--data", npz, "--seeds", 1, *SETS, *small)
     status, out, err = run(*again, "--out", "second", "--reuse", "first", "--json")
     assert status == 0
-    assert "7 finished steps taken over from first" in err
+    assert "10 finished steps taken over from first" in err
     assert "3 of 3 runs are done already" in err
     assert run(*again, "--out", "alone", "--json")[1] == out
 
