@@ -13,7 +13,7 @@ from vestige.types import InputError, MissingError
 EXACT = 200_000
 """Up to this many vectors, every one is compared."""
 PRODUCTS = 5_000_000_000
-"""Up to this many products, too: for 5,000 queries of a million vectors, learning the cells costs more (docs/results)."""
+"""Up to this many products, too: 5,000 queries of a million vectors cost less than learning their cells."""
 BLOCK, QUERIES = 16_384, 1024
 """Vectors, and queries, that are compared at a time."""
 TRAIN, PROBED = 100_000, 500
