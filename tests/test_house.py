@@ -67,15 +67,16 @@ def test_a_room_imports_only_rooms_before_it(path):
 def test_the_readme_shows_the_tree():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     block = text.split("<!-- tree -->")[1]
-    shown = set(re.findall(r"[\w.]+\.(?:py|j2|css)", block))
-    there = {path.name for path in PACKAGE.rglob("*") if path.suffix in (".py", ".j2", ".css")}
+    shown = set(re.findall(r"[\w.]+\.(?:py|j2|css|js)\b", block))
+    there = {path.name for path in PACKAGE.rglob("*") if path.suffix in (".py", ".j2", ".css", ".js")}
     there -= {"__init__.py", "__main__.py"}
     assert shown - {"__init__.py"} == there
 
 
 def test_every_method_and_metric_has_a_card():
+    from vestige.analysis import MEASURES
     from vestige.unlearn import METHODS
     from vestige.verify import METRICS
 
     cards = set(re.findall(r"^### `([^`]+)`", (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), re.M))
-    assert set(METHODS) | set(METRICS) <= cards
+    assert set(METHODS) | set(METRICS) | set(MEASURES) <= cards

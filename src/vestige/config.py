@@ -296,6 +296,20 @@ class StudyConfig(Settings):
         return build([self.model_dump(mode="json", exclude={"variants"}), self.variants[variant]])
 
 
+class AnalyseConfig(Settings):
+    """What `vestige data analyse` looks at: a data set, through which encoder, and what labels its topics."""
+
+    data: DataConfig = DataConfig()
+    seed: int = Field(0, ge=0)
+    encoder: str = Field("pixels", description="an encoder of images or of text, with its weights after a colon")
+    limit: int | None = Field(None, ge=1, description="at most so many samples; whole groups first")
+    clusters: int | None = Field(None, ge=2, description="of K-means; none: as many as there are classes")
+    draws: int = Field(200, ge=40, description="of every null")
+    label_url: str | None = Field(None, description="an OpenAI-compatible endpoint that labels topics; none: keywords")
+    label_model: str = Field("", description="the model that is asked there")
+    label_timeout: float = Field(60.0, gt=0, description="seconds per answer")
+
+
 def build(layers: Iterable[Mapping[str, Any]]) -> StudyConfig:
     """The configuration that these layers add up to; later layers win, and variants replace all earlier ones.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from vestige import __version__
-from vestige.config import StudyConfig, fingerprint
+from vestige.config import Settings, StudyConfig, fingerprint
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "safetensors", "pillow", "pydantic")
 
@@ -20,15 +21,23 @@ def reproducible(config: StudyConfig, source: str, command: str) -> dict[str, An
     """What goes into result.json: the same for the same seed on the same machine."""
     seeds = list(range(config.seed, config.seed + config.seeds))
     return {
+        **made(config, source, command, LIBRARIES),
+        "seeds": dict.fromkeys(("data", "train", "unlearn", "eval"), seeds),
+        "device": config.device,
+    }
+
+
+def made(config: Settings, source: str, command: str, libraries: Iterable[str]) -> dict[str, Any]:
+    """The reproducible facts about any result: code, command, settings, data, libraries."""
+    return {
         "version": __version__,
         "commit": commit(),
         "command": command,
         "fingerprint": fingerprint(config),
         "config": config.model_dump(mode="json"),
         "source_sha256": source,
-        "seeds": dict.fromkeys(("data", "train", "unlearn", "eval"), seeds),
-        "libraries": {name: version(name) for name in LIBRARIES},
-        "device": config.device,
+        "libraries": {name: version(name) for name in libraries},
+        "device": "cpu",
         "threads": 1,
     }
 

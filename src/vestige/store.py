@@ -1,8 +1,8 @@
 """Results on disk: folders named by fingerprint, written whole or not at all, never mixed.
 
 A run folder holds `vestige.json` (the configuration it belongs to), one folder per finished step,
-and at its top the study's `result.json`, `run.json` and `report.html`. A step's folder holds
-`result.json` (what is reproducible), `run.json` (times and host), and `tensors.safetensors`.
+and at its top the study's `result.json`, `run.json` and `report.html` (an analysis: `analysis.html`). A step's folder
+holds `result.json` (what is reproducible), `run.json` (times and host), and `tensors.safetensors`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from vestige.config import StudyConfig, build, differences, fingerprint
+from vestige.config import Settings, StudyConfig, build, differences, fingerprint
 from vestige.types import InputError
 
 SCHEMA_VERSION = 1
 MARKER = "vestige.json"
-KINDS = ("data", "models", "scores", "outputs", "shadows")
-TOP_FILES = (MARKER, "result.json", "run.json", "report.html")
+KINDS = ("data", "models", "scores", "outputs", "shadows", "encoded")
+TOP_FILES = (MARKER, "result.json", "run.json", "report.html", "analysis.html")
 ROOM_NEEDED = 64 * 2**20
 
 
@@ -132,7 +132,7 @@ class Store:
             raise broken from None
 
 
-def open_folder(root: Path, config: StudyConfig, version: str, source: str, *, fresh: bool = False) -> Store:
+def open_folder(root: Path, config: Settings, version: str, source: str, *, fresh: bool = False) -> Store:
     """Make `root` the folder of this configuration, or resume it. Nothing is written on refusal.
 
     source: digest of the data that the configuration names. fresh: first remove what vestige wrote there.

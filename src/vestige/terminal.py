@@ -206,6 +206,19 @@ def show_tuned(found: dict[str, dict[str, Any]]) -> None:
         print(f"{method:<{width}}  {entry['gap']:.3f}    {entry['before']:.3f}  {entry['time']:>5.2f}  {settings}")
 
 
+def show_measures(record: dict[str, Any]) -> None:
+    """The measures of an analysis, each beside its null, and the labels of topics that a model was asked for."""
+    print(f"{len(record['samples'])} samples, {len(record['groups'])} targets; encoder: {record['encoder']['what']}\n")
+    print(f"{'measure':<12}  {'mean [95 %]':>20}  {'null [95 % of draws]':>26}  unit")
+    for one in record["measures"]:
+        print(f"{one['name']:<12}  {with_interval(one):>20}  {with_interval(one['null']):>26}  {one['unit']}")
+    labels = record.get("labels")
+    if labels and labels["asked"]:
+        print(
+            f"\n{labels['by_model']} of {labels['topics']} topics labelled by {labels['asked']}, the rest by keywords"
+        )
+
+
 def with_interval(row: dict[str, Any], sign: str = "") -> str:
     """A row's mean with its interval, as 0.81 [0.76, 0.85]; sign "+" shows the sign of the mean."""
     mean, low, high = (None if row[key] is None else round(row[key], 2) + 0.0 for key in ("mean", "low", "high"))

@@ -1,11 +1,12 @@
 """Images behind the modality contract (see vestige.modality)."""
 
 from vestige.image.data import jitter, load, unit
+from vestige.image.encode import encode
 from vestige.image.model import build, embed, logits, losses, restore
 from vestige.image.recover import check_recover, recover
 from vestige.image.transform import make_similar
 
 __all__ = [
-    "build", "check_recover", "embed", "jitter", "load", "logits", "losses", "make_similar", "recover", "restore",
-    "unit",
+    "build", "check_recover", "embed", "encode", "jitter", "load", "logits", "losses", "make_similar", "recover",
+    "restore", "unit",
 ]  # fmt: skip

@@ -36,7 +36,12 @@ def encode(samples: Samples, encoder: str = "pixels", *, on_step: Callable[[int,
             pieces.append(network(x.float() / 255 if x.dtype == torch.uint8 else x.float()))
         if on_step is not None:
             on_step(min(start + BATCH, len(samples)), len(samples))
-    return F.normalize(torch.cat(pieces), dim=1) if pieces else torch.empty(0, 0)
+    if not pieces:
+        raise InputError("there is no image to encode")
+    found = F.normalize(torch.cat(pieces), dim=1)
+    if not found.isfinite().all():
+        raise InputError(f"the encoder {encoder!r} gives values that are not finite; its weights may be damaged")
+    return found
 
 
 def check(encoder: str) -> None:

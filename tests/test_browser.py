@@ -1,0 +1,185 @@
+"""The page of an analysis in a real Chromium, driven through its debugging pipe: no driver package is needed."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from analyses import write_page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
+
+
+class Browser:
+    """One page in Chromium, over the DevTools protocol: JSON messages ended by a zero byte on files 3 and 4."""
+
+    def __init__(self, folder):
+        ours_in, theirs_out = os.pipe()
+        theirs_in, ours_out = os.pipe()
+        # the child wants to find them as 3 and 4
+        command = f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}'
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={folder}"]
+        self.process = subprocess.Popen(
+            ["bash", "-c", command, CHROMIUM, *flags, "--window-size=1280,1000", "about:blank"],
+            pass_fds=(theirs_in, theirs_out), stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(theirs_in)
+        os.close(theirs_out)
+        self.reader, self.writer = os.fdopen(ours_in, "rb"), os.fdopen(ours_out, "wb")
+        self.count, self.session, self.events, self.rest = 0, None, [], b""
+        (page,) = [one for one in self.call("Target.getTargets")["targetInfos"] if one["type"] == "page"]
+        self.session = self.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method, **params):
+        self.count += 1
+        message = {"id": self.count, "method": method, "params": params}
+        if self.session:
+            message["sessionId"] = self.session
+        self.writer.write(json.dumps(message).encode() + b"\0")
+        self.writer.flush()
+        while True:
+            answer = self.receive()
+            if answer.get("id") == self.count:
+                assert "error" not in answer, answer
+                return answer["result"]
+
+    def receive(self):
+        while b"\0" not in self.rest:
+            piece = self.reader.read1(1 << 16)
+            assert piece, "chromium ended"
+            self.rest += piece
+        raw, _, self.rest = self.rest.partition(b"\0")
+        answer = json.loads(raw)
+        if "method" in answer:
+            self.events.append(answer)
+        return answer
+
+    def open(self, path):
+        self.events.clear()
+        self.call("Page.navigate", url=path.as_uri())
+        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+            self.receive()
+
+    def ask(self, expression):
+        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
+
+    def mouse(self, kind, x, y, **more):
+        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
+
+    def click(self, x, y):
+        self.mouse("mouseMoved", x, y)
+        self.mouse("mousePressed", x, y, button="left", buttons=1, clickCount=1)
+        self.mouse("mouseReleased", x, y, button="left", clickCount=1)
+
+    def middle(self, selector):
+        """The middle of an element on the screen."""
+        return self.ask(
+            f"(() => {{ const b = document.querySelector('{selector}').getBoundingClientRect(); "
+            "return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+        )
+
+    def complaints(self):
+        bad = ("Runtime.exceptionThrown", "Log.entryAdded")
+        return [event["params"] for event in self.events if event["method"] in bad]
+
+    def close(self):
+        self.writer.close()
+        self.process.terminate()
+        self.process.wait(10)
+        self.reader.close()
+
+
+@pytest.fixture
+def browser(tmp_path):
+    opened = Browser(tmp_path / "profile")
+    yield opened
+    opened.close()
+
+
+def place(browser, mark):
+    """Where a mark was put, in the map's units."""
+    found = browser.ask(f"document.getElementById('{mark}').getAttribute('transform')")
+    return [float(part) for part in found.split("(")[1].split(")")[0].split()]
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_hover_zoom_drag_and_click(browser, tmp_path, modality):
+    page, record = write_page(tmp_path, modality)
+    browser.open(page)
+    assert browser.complaints() == [], "nothing is refused by the policy, nothing fails"
+    browser.ask("document.querySelector('.figure.map').scrollIntoView({block: 'center'})")
+
+    # hover shows the sample
+    one = record["samples"][0]
+    x, y = browser.middle("#p0 .edge:last-of-type")
+    browser.mouse("mouseMoved", x, y)
+    assert browser.ask("!document.querySelector('.card').hidden")
+    shown = browser.ask("document.querySelector('.card').textContent")
+    assert one["id"] in shown
+    if modality == "text":
+        assert one["question"] in shown
+        assert one["answer"] in shown
+    else:
+        assert browser.ask("document.querySelector('.card img').src.startsWith('data:image/png')")
+    browser.mouse("mouseMoved", 5, 5)
+    assert browser.ask("document.querySelector('.card').hidden")
+
+    # the wheel zooms about the pointer: the sample stays under it, others move away
+    before, far = place(browser, "p0"), place(browser, "p9")
+    browser.mouse("mouseWheel", x, y, deltaX=0, deltaY=-280)
+    after, moved = place(browser, "p0"), place(browser, "p9")
+    assert after == pytest.approx(before, abs=4)
+    assert abs(moved[0] - after[0]) == pytest.approx(2.01 * abs(far[0] - before[0]), rel=0.1)
+
+    # dragging moves the map, and does not count as a click
+    browser.mouse("mousePressed", x, y, button="left", buttons=1, clickCount=1)
+    browser.mouse("mouseMoved", x + 30, y + 20, button="left", buttons=1)
+    browser.mouse("mouseReleased", x + 30, y + 20, button="left", clickCount=1)
+    dragged = place(browser, "p0")
+    assert dragged != after
+    assert browser.ask("document.querySelectorAll('.found').length") == 0
+
+    # the whole map again, then from a point to its sample
+    browser.ask("[...document.querySelectorAll('.tools button')].at(-1).click()")
+    assert place(browser, "p0") == pytest.approx(before, abs=0.11)
+    second = record["groups"][1]["target"]
+    row = [sample["id"] for sample in record["samples"]].index(second)
+    browser.click(*browser.middle(f"#p{row} .edge:last-of-type"))
+    assert browser.ask("document.querySelector('.found').id") == f"s{row}"
+    assert second in browser.ask("document.querySelector('.legend.chosen').textContent")
+    assert browser.ask("document.querySelectorAll('.pt.green').length") == 1 + len(record["groups"][1]["similar"])
+
+    # and back from a sample to its point
+    selector = f"#s{row}" if modality == "image" else f"#s{row} a"
+    browser.click(*browser.middle(selector))
+    assert browser.ask("document.querySelector('.found').id") == f"p{row}"
+    assert browser.complaints() == []
+
+
+@pytest.mark.parametrize("modality", ["image", "text"])
+def test_it_fits_narrow_and_wide_screens(browser, tmp_path, modality):
+    page, _ = write_page(tmp_path, modality)
+    for width in (1280, 600, 380):
+        browser.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
+        )  # fmt: skip
+        browser.open(page)
+        assert browser.ask("document.documentElement.scrollWidth") <= width
+        assert browser.ask("document.querySelector('.figure.map').getBoundingClientRect().right") <= width
+
+
+def test_data_cannot_become_markup(browser, tmp_path):
+    evil = "<img src=x onerror=document.title='owned'>\"'</script><script>document.title='owned'</script>"
+    page, _ = write_page(tmp_path, "text", question=evil)
+    browser.open(page)
+    browser.mouse("mouseMoved", *browser.middle("#p0 .edge:last-of-type"))
+    assert browser.ask("document.title") == "Analysis of similarity – vestige"
+    assert browser.ask("document.querySelectorAll('script').length") == 1
+    assert browser.complaints() == []
