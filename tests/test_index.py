@@ -63,6 +63,8 @@ def test_too_many_vectors_go_to_cells(monkeypatch):
     import sys
 
     monkeypatch.setattr(index, "EXACT", 100)
+    assert len(index.search(vectors(5), vectors(), 3).query) == 15  # few queries: exact all the same
+    monkeypatch.setattr(index, "PRODUCTS", 100)
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(MissingError, match=r"vestige\[search\]"):
         index.search(vectors(5), vectors(), 3)

@@ -12,6 +12,8 @@ from vestige.types import InputError, MissingError
 
 EXACT = 200_000
 """Up to this many vectors, every one is compared."""
+PRODUCTS = 5_000_000_000
+"""Up to this many products, too: 5,000 queries of a million vectors cost less than learning their cells."""
 BLOCK, QUERIES = 16_384, 1024
 """Vectors, and queries, that are compared at a time."""
 TRAIN, PROBED = 100_000, 500
@@ -72,8 +74,11 @@ def within(queries: Tensor, vectors: Any, tau: float, *, skip: Tensor | None = N
 
 
 def search(queries: Tensor, vectors: Any, k: int, *, skip: Tensor | None = None) -> Hits:
-    """The k nearest by inner product: exact up to 200,000 vectors, by `Cells` beyond. Arguments as for `nearest`."""
-    if len(vectors) <= EXACT:
+    """The k nearest by inner product: exact up to 200,000 vectors or 5·10⁹ products, by `Cells` beyond.
+
+    Arguments as for `nearest`.
+    """
+    if len(vectors) <= EXACT or len(queries) * len(vectors) <= PRODUCTS:
         return nearest(queries, vectors, k, skip=skip)
     return Cells(vectors).nearest(queries, k, skip=skip)
 
