@@ -68,6 +68,17 @@ def test_steps_one_by_one_then_the_study_finds_them(run, npz):
     status, text, _ = run("unlearn", "--method", "RF-inf+2", *out, "--json")
     assert status == 0
     assert len(set(json.loads(text)["removed"])) in (5, 6), "two targets with two others each, that may be shared"
+    status, text, _ = run("unlearn", "--method", "RF", "--k", 2, "--weight", 0.5, *out, "--json")
+    assert (status, len(json.loads(text)["removed"]), json.loads(text)["stage"]) == (0, 2, "RF-1+2@0.5")
+    look = ("influence", *out, "--stage", "before", "--training", "with", "--residual", 0.5)
+    enough = [one["enough"] for one in json.loads(run(*look, "--json")[1])["shares"]]
+    assert "most similar too: " in run(*look)[1]
+    status, text, _ = run("unlearn", "--method", "RF", "--residual", 0.5, *out, "--json")
+    assert status == 0
+    taken = {name for one in enough for name in one["taken"]}
+    assert set(json.loads(text)["removed"][2:]) == taken, "what was said is what is done"
+    status, _, err = run("unlearn", "--method", "RF", "--residual", 0.5, "--k", 2, *out)
+    assert (status, "not several" in err) == (2, True)
 
 
 @pytest.mark.parametrize("changes", [["model.kind=cnn", "model.channels=[4]"], ["train.sisa={shards: 2, slices: 2}"]])

@@ -36,16 +36,33 @@ def conduct(npz, out, **options):
         ("relabel-1+10", Stage("relabel", k=10)),
         ("RF-inf+3", Stage("retrain", k=3, by="influence")),
         ("RF-tau0.6", Stage("retrain", tau=0.6)),
+        ("RF-auto0.1", Stage("retrain", residual=0.1)),
+        ("RF-1+5@0.3", Stage("retrain", k=5, weight=0.3)),
+        ("relabel-tau0.6@0", Stage("relabel", tau=0.6, weight=0.0)),
     ],
 )
 def test_names_of_stages(name, stage):
     assert parse(name) == experiment.check(name) == stage
 
 
-@pytest.mark.parametrize("name", ["R2", "RF-1+", "RF-1+x", "SCRUBB", "", "before-1+3", "RF-inf3", "RF-tau7"])
+@pytest.mark.parametrize("name", ["R2", "RF-1+", "RF-1+x", "SCRUBB", "", "before-1+3", "RF-inf3", "RF-tau7", "RF-auto2",
+                                  "RF-auto", "R0@0.5", "RF@0.5", "RF-1+3@2", "RF-1+3@"])  # fmt: skip
 def test_unknown_stages(name):
     with pytest.raises(InputError, match="unknown stage"):
         experiment.check(name)
+
+
+@pytest.mark.parametrize("method", ["GA", "SSD", "SISA"])
+def test_weights_serve_methods_with_a_mean_loss(method):
+    with pytest.raises(InputError, match="weights serve retrain, finetune"):
+        experiment.check(f"{method}-1+3@0.5")
+
+
+@pytest.mark.parametrize(("stage", "why"), [("RF-1+3@0.5", "weights serve one model"), ("RF-auto0.1", "homogeneous")])
+def test_stages_that_shards_cannot_serve(stage, why):
+    sets = ["measure=[outputs]", f"stages=[before,{stage}]", "train.sisa={shards: 2, slices: 2}"]
+    with pytest.raises(InputError, match=why):
+        experiment.plan(studies.configure("image-methods", sets=sets))
 
 
 def test_quickstart_is_nine_conditions():

@@ -145,6 +145,28 @@ def test_the_copies_are_among_those_who_carry_most(made):
         influence.carriers(young, members, members.take(["a/0"]), 2)
 
 
+def test_as_few_as_leave_a_residual(made):
+    """Foretold 1 − lost / lost with the reference, of the first k: the smallest k that is low enough."""
+    model, start, members, _ = made
+    found, asked = influence.explain(model, members, start=start), members.take(["a/0"])
+    copies, order = KIN["a/0"]["similar"], {"a/0": ("c/1", "c/0", "c/2", "a/3")}
+
+    def chosen(residual, order=order, reference=copies):
+        return influence.choose_k(found, asked, order, {"a/0": reference}, residual)["a/0"]
+
+    lost = [influence.irreplaceable(found, ["a/0", *order["a/0"][:k]], asked)[0] for k in range(4)]
+    left = [1 - (one - lost[0]) / (lost[3] - lost[0]) for one in lost]
+    assert left[0] == 1 > left[1] > left[2] > left[3] == 0, "each copy that goes leaves less"
+    for k in range(4):
+        assert chosen(min(left[k] + 1e-9, 1.0)) == influence.Choice(order["a/0"][:k], pytest.approx(left[k], abs=1e-9))
+    assert len(chosen(left[1] - 1e-6).taken) == 2, "one is not enough"
+    assert chosen(0.0, {"a/0": ("a/6", "c/1")}).taken == ("a/6", "c/1"), "not to be had: as near as may be"
+    assert chosen(0.5, reference=()).residual <= 0.5, "no reference: all that are offered"
+    assert chosen(0.5, {"a/0": ()}) == influence.Choice((), 1.0)
+    with pytest.raises(InputError, match="a residual lies in"):
+        chosen(1.5)
+
+
 def test_a_model_far_from_stationarity_says_so(drawn):
     members, _ = drawn
     model, _ = trained(members, TrainConfig(steps=2))

@@ -254,6 +254,11 @@ def test_every_stage_name_is_described() -> None:
     assert words.describe("RF-1+3") == "retrained without the targets and the 3 images most similar to each"
     assert words.describe("relabel-1+3").startswith("relabel: the targets and the 3 images")
     assert "SSIM of at least 0.6" in words.describe("RF-tau0.6")
+    assert words.describe("RF-1+3@0.5") == (
+        "retrained without the targets and with a weight of 0.5 for the 3 images most similar to each"
+    )
+    assert (words.in_short("RF-1+3@0.5"), words.in_short("RF-auto0.1")) == ("+ 3 similar × 0.5", "+ similar, to 0.1")
+    assert sorted(["RF-1+3", "RF-1+5@0.5", "RF-auto0.1@0"], key=words.widest_first)[-1] == "RF-1+3"
     for name in (*studies.METHOD_STAGES, "SISA"):
         assert not words.describe(name).startswith("the targets forgotten by")
 

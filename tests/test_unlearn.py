@@ -10,10 +10,13 @@ from vestige import image
 from vestige.config import MLPConfig, Recipe, TrainConfig, UnlearnConfig
 from vestige.random import stream
 from vestige.sisa import learn
+from vestige.stages import parse
 from vestige.train import train
-from vestige.types import InputError, Samples
-from vestige.unlearn import METHODS, widen
+from vestige.types import InputError, Samples, Split
+from vestige.unlearn import METHODS, lighten, perform, widen
+from vestige.unlearn.enhance import lightened
 from vestige.unlearn.losses import divergence, wrong_labels
+from vestige.unlearn.methods import WEIGHTLESS
 
 RECIPE = Recipe(
     model=MLPConfig(hidden=(16, 16), init_scale=0.1),
@@ -243,3 +246,85 @@ def test_widening_moves_samples_from_retain_to_forget(name, subject):
     )
     by_hand = apply(METHODS[name], (model, both, retain.without(extra)))
     assert same(weights(wide), weights(by_hand))
+
+
+WEIGHED = sorted(set(METHODS) - WEIGHTLESS)
+
+
+@pytest.mark.parametrize("name", WEIGHED)
+def test_weight_one_is_the_plain_method(name, trained):
+    extra = trained[2].ids[:3]
+    light = apply(lighten(METHODS[name], lambda *_: extra, 1.0), trained)
+    assert same(weights(light), weights(apply(METHODS[name], trained)))
+
+
+@pytest.mark.parametrize("name", WEIGHED)
+def test_a_weight_between_changes_the_model_and_repeats(name, trained):
+    model, _, retain = trained
+    kept, between = weights(model), lighten(METHODS[name], lambda *_: retain.ids[:3], 0.2)
+    light = weights(apply(between, trained))
+    assert same(weights(model), kept)
+    assert same(light, weights(apply(between, trained)))
+    for weight in (0.0, 1.0):
+        assert not same(light, weights(apply(lighten(METHODS[name], lambda *_: retain.ids[:3], weight), trained)))
+
+
+@pytest.mark.parametrize("batch", [None, 5])
+def test_retraining_at_weight_zero_is_widening(batch, trained):
+    config = RECIPE.model_copy(update={"train": TrainConfig(steps=20, batch=batch)})
+    extra = trained[2].ids[2:5]
+    light, wide = (
+        apply(wrapped, trained, config)
+        for wrapped in (lighten(METHODS["retrain"], lambda *_: extra, 0.0), widen(METHODS["retrain"], lambda *_: extra))
+    )
+    assert same(weights(light), weights(wide))
+
+
+def test_two_halves_of_a_sample_weigh_as_much_as_one(trained):
+    """The loss and the mean image are weighted means: twice the same sample at ½ is that sample once."""
+    model, forget, retain = trained
+    one = retain.take(retain.ids[:1])
+    twice = Samples(
+        ("again", *retain.ids), *(torch.cat([getattr(one, k), getattr(retain, k)]) for k in "xy"), retain.classes
+    )
+    halves = lighten(METHODS["retrain"], lambda *_: ("again", one.ids[0]), 0.5)
+    a, b = apply(halves, (model, forget, twice)), apply(METHODS["retrain"], trained)
+    torch.testing.assert_close(a.mean, b.mean)
+    for left, right in zip(a.parameters(), b.parameters(), strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-4)
+
+
+def test_weights_by_hand():
+    """Weights 1, 1, ½ over their mean 5/6 are 1.2, 1.2, 0.6, and follow their samples."""
+    three = Samples(("a", "b", "c"), torch.tensor([[1.0], [2.0], [6.0]]), torch.zeros(3))
+    light = lightened(three, ["c"], 0.5)
+    torch.testing.assert_close(light.weight, torch.tensor([1.2, 1.2, 0.6]))
+    torch.testing.assert_close(light.mean(light.x), torch.tensor([(1 + 2 + 3) / 2.5]))
+    for part in (light.take(["c", "a"]), light.at(torch.tensor([2, 0])), light.without(["b"]).take(["c", "a"])):
+        torch.testing.assert_close(part.weight, torch.tensor([0.6, 1.2]))
+    assert light.at(slice(1, 2)).weight.tolist() == pytest.approx([1.2])
+    assert lightened(three, ["c"], 0.0).ids == ("a", "b")
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(InputError, match="a weight lies in"):
+            lightened(three, ["c"], wrong)
+    with pytest.raises(InputError, match="as many weights"):
+        Samples(("a",), torch.zeros(1, 1), torch.zeros(1), weight=torch.ones(2))
+
+
+def test_stages_that_weigh_instead_of_forgetting(trained):
+    """RF-1+2@1 is R0 and RF-1+2@0 is RF-1+2, to the bit; between, they stay in training."""
+    model, forget, retain = trained
+    everything = Samples(
+        forget.ids + retain.ids, *(torch.cat([getattr(part, k) for part in (forget, retain)]) for k in "xy"), 3
+    )
+    split = Split(forget.ids, dict.fromkeys(forget.ids, ()), retain.ids, {}, (), {}, (), ())
+    made = {
+        name: perform(parse(name), model, everything, split, modality=image, recipe=RECIPE, seed=0)
+        for name in ("R0", "RF-1+2", "RF-1+2@0", "RF-1+2@0.5", "RF-1+2@1")
+    }
+    for light, plain in (("RF-1+2@0", "RF-1+2"), ("RF-1+2@1", "R0")):
+        assert same(weights(made[light].model), weights(made[plain].model))
+        assert made[light].trained_on == made[plain].trained_on
+        assert made[light].removed == made[plain].removed
+    assert made["RF-1+2@0.5"].removed == forget.ids
+    assert made["RF-1+2@0.5"].widened == made["RF-1+2"].widened

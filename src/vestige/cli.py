@@ -315,6 +315,13 @@ def unlearn(
     method: Annotated[str, typer.Option("--method", help="retrain, relabel; or a stage: R0, R1, RF-1+5.")] = "retrain",
     k: Annotated[int | None, typer.Option("--k", min=0, help="Forget the k most similar samples (SSIM) too.")] = None,
     tau: Annotated[float | None, typer.Option("--tau", help="Forget all samples with SSIM ≥ tau too.")] = None,
+    residual: Annotated[
+        float | None,
+        typer.Option("--residual", help="Forget as few similar samples as should leave this (0: as R1, 1: as R0)."),
+    ] = None,
+    weight: Annotated[
+        float | None, typer.Option("--weight", help="Keep these samples in training at this weight instead (0 to 1).")
+    ] = None,
     training: Training = "with",
     out: Out = Path("runs/steps"),
     data: Data = None,
@@ -326,13 +333,18 @@ def unlearn(
     dry_run: Dry = False,
     json: Json = False,
 ) -> None:
-    """Make a model forget the targets, and with --k or --tau their most similar samples as well."""
+    """Make a model forget the targets, and with --k, --tau or --residual their most similar samples as well."""
     from vestige.experiment import check
     from vestige.types import InputError
 
-    if k is not None and tau is not None:
-        raise InputError("give --k or --tau, not both")
-    stage = method + (f"-1+{k}" if k is not None else "") + (f"-tau{tau:g}" if tau is not None else "")
+    widened = [
+        f"{kind}{value:g}"
+        for kind, value in (("-1+", k), ("-tau", tau), ("-auto", residual), ("@", weight))
+        if value is not None
+    ]
+    if len(widened) > 1 + (weight is not None):
+        raise InputError("give --k, --tau or --residual, not several")
+    stage = method + "".join(widened)
     check(stage)
     laboratory = _step(out, config, sets, data=data, seed=seed, device=device, fresh=fresh, dry_run=dry_run, json=json)
     if laboratory is not None:
@@ -459,6 +471,10 @@ def influence(
     ids: Annotated[
         list[str] | None, typer.Option("--ids", metavar="ID", help="These samples instead of the targets; repeat it.")
     ] = None,
+    residual: Annotated[
+        float | None,
+        typer.Option("--residual", min=0, max=1, help="Say how few similar samples to forget for it (0: R1, 1: R0)."),
+    ] = None,
     out: Out = Path("runs/steps"),
     data: Data = None,
     seed: Seed = None,
@@ -484,7 +500,7 @@ def influence(
     if not runs:
         raise InputError(f"{out} holds no model to look into; run vestige train or unlearn first, or name a --stage")
     one_thread()
-    found = [record for run in runs for record in laboratory.look_into(run, ids, say)]
+    found = [record for run in runs for record in laboratory.look_into(run, ids, say, residual)]
     if json:
         show_record({"shares": found}, json)
     else:

@@ -33,17 +33,25 @@ Say = Callable[[str], None]
 def check(name: str) -> Stage:
     """The stage that a name stands for, once it is known that there is such a method.
 
-    Raises InputError for other names than before, R0, R1, METHOD, METHOD-1+K, METHOD-inf+K and METHOD-tauT; RF is
-    retrain.
+    Raises InputError for other names than before, R0, R1, METHOD, METHOD-1+K, METHOD-inf+K, METHOD-tauT, METHOD-autoR
+    and the last four with @W; RF is retrain.
     """
     from vestige.unlearn import METHODS
+    from vestige.unlearn.methods import WEIGHTLESS
 
     stage = parse(name)
     if stage != Stage() and stage.method not in METHODS:
         raise InputError(
             f"unknown stage {name!r}; known: before, R0, R1, a method ({', '.join((*ALIASES, *METHODS))}), "
-            "and a method widened as in RF-1+3 (3 most similar), RF-inf+3 (3 that it rests on) or RF-tau0.6 "
-            "(SSIM of at least 0.6)"
+            "and a method widened as in RF-1+3 (3 most similar), RF-inf+3 (3 that it rests on), RF-tau0.6 "
+            "(SSIM of at least 0.6) or RF-auto0.1 (as few as leave a residual of 0.1), and RF-1+3@0.3 (these 3 kept "
+            "in training at weight 0.3)"
+        )
+    if stage.weight is not None and stage.method in WEIGHTLESS:
+        serves = ", ".join(name for name in METHODS if name not in WEIGHTLESS)
+        raise InputError(
+            f"stage {name!r} gives retained samples a weight in their mean loss, and {stage.method} takes no such "
+            f"mean; weights serve {serves}"
         )
     return stage
 
@@ -55,7 +63,9 @@ def check_method(config: StudyConfig, stage: Stage) -> None:
 
     if stage.method == "SISA" and config.train.sisa is None:
         raise InputError(NOT_SHARDED.format(found=config.model.kind))
-    if stage.by == "influence":
+    if stage.weight is not None and config.train.sisa is not None:
+        raise InputError(f"weights serve one model, train.sisa trains {config.train.sisa.shards}; set train.sisa=null")
+    if stage.needs_influence:
         influence.check(config.model, config.train.sisa is not None)
     if stage.method in NEEDS_UNTRAINED and config.train.sisa is not None:
         raise InputError(
@@ -266,11 +276,16 @@ class Laboratory:
         self.store.save("influence", name, {**_whose(run), "model": self.model_name(run), **facts}, arrays,
                         _clock(start))  # fmt: skip
 
-    def look_into(self, run: Run, ids: Iterable[str] | None, say: Say) -> list[dict[str, Any]]:
+    def look_into(
+        self, run: Run, ids: Iterable[str] | None, say: Say, residual: float | None = None
+    ) -> list[dict[str, Any]]:
         """What carries the margins of these samples, by default the targets, in one model, which is made if need be.
 
-        Raises InputError for ids that the data set of this run does not have.
+        residual: say too how few of the most similar to forget for it ("enough"; `unlearn.perform.fewest`). Raises
+        InputError for ids that the data set of this run does not have.
         """
+        from vestige.unlearn.perform import fewest
+
         samples, split = self.data(run.seed, say, run.variant)
         asked = samples.take(dict.fromkeys(ids) if ids else split.target)
         model, members, began = self.trained(run, say)
@@ -278,7 +293,11 @@ class Laboratory:
         slack = influence.tolerance(found, samples.take(split.never_seen))
         shares = influence.shares(found, asked, influence.kin_of(split, run.training), slack)
         top = influence.contributions(found, asked)
-        return [{**_whose(run), **influence.record(share, top, found.explained)} for share in shares]
+        records = [{**_whose(run), **influence.record(share, top, found.explained)} for share in shares]
+        if residual is not None and not found.why_not:
+            enough = fewest(found, members, asked, split, residual)
+            records = [{**record, "enough": asdict(enough[record["target"]])} for record in records]
+        return records
 
     def trained(self, run: Run, say: Say) -> tuple[nn.Module, Samples, Start | None]:
         """One model, the samples that its weights were trained on, and where training began.

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -281,6 +281,48 @@ def irreplaceable(explanation: Explanation, gone: Iterable[str], asked: Samples)
     )
     cross = kernel(explanation.trained.factors(asked), explanation.factors).numpy()
     return np.asarray(cross @ (explanation.multipliers - again) / explanation.factors.degree)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """As few as do. taken: their ids, first those to take first. residual: what is then expected."""
+
+    taken: tuple[str, ...]
+    residual: float
+
+
+def choose_k(
+    explanation: Explanation,
+    asked: Samples,
+    order: Mapping[str, Sequence[str]],
+    reference: Mapping[str, Sequence[str]],
+    residual: float,
+) -> dict[str, Choice]:
+    """For each of these samples, the smallest k such that forgetting the first k of its order leaves this residual.
+
+    order: sample → who may be forgotten with it, first those to take first. reference: sample → those whose loss counts
+    as residual 0 (R1); where there are none, all in its order. residual: in [0, 1], 1 as without the asked alone (R0).
+    It is foretold by `irreplaceable`, 1 − (lost with the first k) / (lost with the reference), so no model is trained
+    and an error of scale cancels. Where no k does, the one that comes nearest; nobody, where the reference carries
+    nothing that others could not. Raises InputError for another residual.
+    """
+    if not 0 <= residual <= 1:
+        raise InputError(f"a residual lies in [0, 1], 0 as R1 and 1 as R0; got {residual:g}")
+    chosen = {}
+    for name in asked.ids:
+        one, offered = asked.take([name]), tuple(order[name])
+
+        def lost(gone: Sequence[str], one: Samples = one) -> float:
+            return float(irreplaceable(explanation, [*asked.ids, *gone], one)[0])
+
+        alone = lost(())
+        most = lost(reference.get(name) or offered) - alone
+        left = [1.0]
+        while most > 0 and left[-1] > residual and len(left) <= len(offered):
+            left.append(1 - (lost(offered[: len(left)]) - alone) / most)
+        k = int(np.argmin(left))
+        chosen[name] = Choice(offered[:k], left[k])
+    return chosen
 
 
 Kin = Mapping[str, Iterable[str]]

@@ -1,4 +1,4 @@
-"""Stages by name: what is done to a model, as before, R0, R1, relabel, RF-1+3, RF-inf+3 or RF-tau0.6."""
+"""Stages by name: before, R0, R1, relabel, RF-1+3, RF-inf+3, RF-tau0.6, RF-auto0.1, RF-1+3@0.3: done to a model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 ALIASES = {"RF": "retrain"}
-PATTERN = re.compile(r"(?P<method>.+?)(-(?P<by>1|inf)\+(?P<k>\d+)|-tau(?P<tau>0?\.\d+|[01]))?")
+SHARE = r"0?\.\d+|[01]"
+PATTERN = re.compile(
+    rf"(?P<method>.+?)((-(?P<by>1|inf)\+(?P<k>\d+)|-tau(?P<tau>{SHARE})|-auto(?P<residual>{SHARE}))"
+    rf"(@(?P<weight>{SHARE}))?)?"
+)
 
 
 @dataclass(frozen=True)
@@ -15,8 +19,9 @@ class Stage:
     """What is done to a model: nothing yet (before), or a method applied to a scope.
 
     method: a name in METHODS, "" before unlearning. scope: "target", or "similar" for the targets and
-    their constructed similar samples. k, tau: widening, off when both are None. by: what decides who is taken, SSIM or
-    what a sample carries of the target's margin (`vestige.influence`).
+    their constructed similar samples. k, tau, residual: widening, off when all are None; residual: by as few as are
+    expected to leave no more than this. by: what decides who is taken, SSIM or what a sample carries of the target's
+    margin (`vestige.influence`). weight: that of those who are taken, who stay in training; None: they are forgotten.
     """
 
     method: str = ""
@@ -24,10 +29,22 @@ class Stage:
     k: int | None = None
     tau: float | None = None
     by: Literal["ssim", "influence"] = "ssim"
+    residual: float | None = None
+    weight: float | None = None
 
     @property
     def is_widened(self) -> bool:
-        return self.k is not None or self.tau is not None
+        return self.k is not None or self.tau is not None or self.residual is not None
+
+    @property
+    def is_widened_by_ssim(self) -> bool:
+        """Whether the most similar are forgotten too, as many as the name says: the paper's scheme."""
+        return self.is_widened and not self.needs_influence and self.weight is None
+
+    @property
+    def needs_influence(self) -> bool:
+        """Whether who is taken is read from the multipliers of a homogeneous MLP."""
+        return self.by == "influence" or self.residual is not None
 
     @property
     def needs_similar(self) -> bool:
@@ -44,5 +61,6 @@ def parse(name: str) -> Stage:
     if match is None:
         return Stage(name or "?")
     method = ALIASES.get(match["method"], match["method"])
-    k, tau = int(match["k"]) if match["k"] else None, float(match["tau"]) if match["tau"] else None
-    return Stage(method, k=k, tau=tau, by="influence" if match["by"] == "inf" else "ssim")
+    tau, residual, weight = (float(match[part]) if match[part] else None for part in ("tau", "residual", "weight"))
+    by: Literal["ssim", "influence"] = "influence" if match["by"] == "inf" else "ssim"
+    return Stage(method, k=int(match["k"]) if match["k"] else None, tau=tau, by=by, residual=residual, weight=weight)

@@ -7,6 +7,8 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
 
@@ -163,8 +165,15 @@ def show_influence(found: list[dict[str, Any]]) -> None:
             print(f"  {one['target']:<{width}}  {one['margin']:6.2f}{''.join(cells)}")
             carriers = ", ".join(f"{name} {part:.2f}" for name, part in one["top"] if part > 0)
             print(textwrap.indent(textwrap.fill(carriers, 96 - width), " " * (width + 4)))
+            if "enough" in one:
+                print(textwrap.indent(textwrap.fill(_enough(**one["enough"]), 96 - width), " " * (width + 4)))
         print()
     Console(width=100).print(INFLUENCE_CAPTION)
+
+
+def _enough(taken: Sequence[str], residual: float) -> str:
+    """How few of the most similar samples to forget, and what that is expected to leave."""
+    return f"forget its {len(taken)} most similar too: {', '.join(taken) or 'none'}; expected residual {residual:.2f}"
 
 
 def _part(one: dict[str, Any], part: str) -> str:

@@ -121,9 +121,15 @@ def train(
     on_step: OnStep | None = None,
 ) -> nn.Module:
     """Minimise the mean loss of all samples, in place; returns the model. seed: of the order of batches."""
+
+    def loss(now: nn.Module, batch: Batch) -> Tensor:
+        part = samples.at(batch.retain)
+        mean: Tensor = part.mean(modality.losses(now, part))
+        return mean
+
     return descend(
         model,
-        lambda now, batch: modality.losses(now, samples.at(batch.retain)).mean(),
+        loss,
         steps=config.steps,
         lr=config.lr,
         weight_decay=config.weight_decay,

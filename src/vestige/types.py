@@ -41,6 +41,7 @@ class Samples:
     classes: how many classes there are (images), 0 where there are none.
     family: the family of natural near-duplicates that each record belongs to, "" where it stands alone;
     empty where the data know none.
+    weight: how much each counts in a mean over the set, a tensor (N,) of mean 1; None where all count alike.
     """
 
     ids: tuple[str, ...]
@@ -48,6 +49,7 @@ class Samples:
     y: Any
     classes: int = 0
     family: tuple[str, ...] = ()
+    weight: Any = None
 
     def __post_init__(self) -> None:
         if not len(self.ids) == len(self.x) == len(self.y):
@@ -57,6 +59,8 @@ class Samples:
             )
         if self.family and len(self.family) != len(self.ids):
             raise InputError(f"{len(self.ids)} samples need as many families, or none; got {len(self.family)}")
+        if self.weight is not None and len(self.weight) != len(self.ids):
+            raise InputError(f"{len(self.ids)} samples need as many weights, or none; got {len(self.weight)}")
         if len(set(self.ids)) != len(self.ids):
             raise InputError(f"sample ids must be unique; {len(self.ids) - len(set(self.ids))} are repeated")
 
@@ -72,7 +76,8 @@ class Samples:
             raise InputError(f"no sample is called {unknown[0]!r} ({len(unknown)} of {len(ids)} ids are unknown)")
         rows = [where[name] for name in ids]
         family = tuple(self.family[row] for row in rows) if self.family else ()
-        return Samples(ids, self.x[rows], self.y[rows], self.classes, family)
+        weight = None if self.weight is None else self.weight[rows]
+        return Samples(ids, self.x[rows], self.y[rows], self.classes, family, weight)
 
     def at(self, rows: Any) -> Samples:
         """The records at these positions, a slice or a tensor of int64: a batch."""
@@ -83,16 +88,24 @@ class Samples:
         family = tuple(self.family[place] for place in places) if self.family else ()
         # numpy takes a tensor of one position for a number
         chosen = rows if isinstance(rows, slice) else places
-        return Samples(ids, self.x[chosen], self.y[chosen], self.classes, family)
+        weight = None if self.weight is None else self.weight[rows]
+        return Samples(ids, self.x[chosen], self.y[chosen], self.classes, family, weight)
 
     def to(self, device: str) -> Samples:
         """The same records on another device: for inputs and answers that are tensors."""
-        return Samples(self.ids, self.x.to(device), self.y.to(device), self.classes, self.family)
+        weight = None if self.weight is None else self.weight.to(device)
+        return Samples(self.ids, self.x.to(device), self.y.to(device), self.classes, self.family, weight)
 
     def without(self, ids: Iterable[str]) -> Samples:
         """The records that are left when those with these ids are taken out, in the same order."""
         gone = set(ids)
         return self.take(name for name in self.ids if name not in gone)
+
+    def mean(self, values: Any) -> Any:
+        """The mean over these records of a tensor that has one entry for each, (N, …); each counts by its weight."""
+        if self.weight is None:
+            return values.mean(0)
+        return (self.weight.view(-1, *[1] * (values.ndim - 1)) * values).mean(0)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ CHUNK = 256
 
 def build(config: ModelConfig, samples: Samples, *, generator: torch.Generator) -> Network:
     """A network with fresh weights for these training samples; they give the mean image and the sizes."""
-    model = _empty(config, samples.x.mean(0), samples.classes)
+    model = _empty(config, samples.mean(samples.x), samples.classes)
     model.start(generator)
     return model
 

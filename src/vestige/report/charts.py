@@ -323,7 +323,7 @@ def widening(config: StudyConfig) -> tuple[tuple[int, str], ...]:
     found = {0: "R0"} if "R0" in config.stages else {}
     for stage in config.stages:
         parsed = parse(stage)
-        if parsed.method == "retrain" and parsed.k is not None and parsed.by == "ssim":
+        if parsed.method == "retrain" and parsed.k is not None and parsed.is_widened_by_ssim:
             found[parsed.k] = stage
     return tuple(sorted(found.items()))
 

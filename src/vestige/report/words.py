@@ -35,11 +35,14 @@ def describe(name: str) -> str:
     if not stage.is_widened:
         return f"the targets forgotten by {name}"
     start = "retrained without the targets" if stage.method == "retrain" else f"{stage.method}: the targets"
+    joined = "and" if stage.weight is None else f"and with a weight of {stage.weight:g} for"
     if stage.by == "influence":
-        return f"{start} and the {stage.k} images that each rests on most"
+        return f"{start} {joined} the {stage.k} images that each rests on most"
     if stage.k is not None:
-        return f"{start} and the {stage.k} images most similar to each"
-    return f"{start} and every image with an SSIM of at least {stage.tau:g}"
+        return f"{start} {joined} the {stage.k} images most similar to each"
+    if stage.residual is not None:
+        return f"{start} {joined} as few similar images as should leave a residual of {stage.residual:g}"
+    return f"{start} {joined} every image with an SSIM of at least {stage.tau:g}"
 
 
 def briefly(name: str) -> str:
@@ -47,8 +50,12 @@ def briefly(name: str) -> str:
     stage = parse(name)
     if not stage.is_widened:
         return "the target unlearned"
+    if stage.weight is not None:
+        return in_short(name)
     if stage.by == "influence":
         return f"nor the {stage.k} it rests on"
+    if stage.residual is not None:
+        return f"nor similar ones, to {stage.residual:g}"
     return f"nor its {stage.k} most similar" if stage.k is not None else f"nor what has SSIM ≥ {stage.tau:g}"
 
 
@@ -58,15 +65,18 @@ def in_short(name: str) -> str:
     stage = parse(name)
     if name in fixed or not stage.is_widened:
         return fixed.get(name, "")
+    weight = "" if stage.weight is None else f" × {stage.weight:g}"
     if stage.by == "influence":
-        return f"+ {stage.k} it rests on"
-    return f"+ {stage.k} similar" if stage.k is not None else f"SSIM ≥ {stage.tau:g}"
+        return f"+ {stage.k} it rests on{weight}"
+    if stage.residual is not None:
+        return f"+ similar, to {stage.residual:g}{weight}"
+    return f"+ {stage.k} similar{weight}" if stage.k is not None else f"SSIM ≥ {stage.tau:g}{weight}"
 
 
-def widest_first(name: str) -> tuple[bool, int, float]:
-    """Sorts widened stages: retraining last, then by how much they widen."""
+def widest_first(name: str) -> tuple[bool, bool, int, float]:
+    """Sorts widened stages: retraining last, what forgets after what only weighs less, then by how much they widen."""
     stage = parse(name)
-    return stage.method == "retrain", stage.k or 0, -(stage.tau or 0.0)
+    return stage.method == "retrain", stage.weight is None, stage.k or 0, -(stage.tau or 0.0)
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -288,7 +298,7 @@ def _reason(recalls: Recalls, holds: Mapping[str, Any], config: StudyConfig) -> 
 
 def _widest(recalls: Recalls, config: StudyConfig) -> str:
     """The widest stage that was run, by retraining where there is one: it is what widening can do at best."""
-    widened = [name for name in config.stages if parse(name).is_widened and parse(name).by == "ssim"]
+    widened = [name for name in config.stages if parse(name).is_widened_by_ssim]
     done = [name for name in widened if ("with", name) in recalls.targets]
     return max(done, key=widest_first, default="")
 

@@ -1,7 +1,7 @@
 """Unlearning: losses, methods, enhancements that wrap them, and how a stage is carried out."""
 
-from vestige.unlearn.enhance import widen
+from vestige.unlearn.enhance import lighten, widen
 from vestige.unlearn.methods import METHODS, Method
 from vestige.unlearn.perform import Made, perform
 
-__all__ = ["METHODS", "Made", "Method", "perform", "widen"]
+__all__ = ["METHODS", "Made", "Method", "lighten", "perform", "widen"]

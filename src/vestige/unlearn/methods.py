@@ -58,11 +58,15 @@ class Task:
 
     def mean(self, model: nn.Module, samples: Samples, rows: Rows = ALL) -> Tensor:
         """The mean training loss of the samples at these positions, in nats."""
-        return self.modality.losses(model, samples.at(rows)).mean()
+        part = samples.at(rows)
+        mean: Tensor = part.mean(self.modality.losses(model, part))
+        return mean
 
     def distance(self, model: nn.Module, samples: Samples, teacher: Tensor, rows: Rows, temperature: float) -> Tensor:
         """The mean divergence from a teacher's logits of all samples, at these positions, in nats."""
-        return divergence(teacher[rows], self.modality.logits(model, samples.at(rows)), temperature).mean()
+        part = samples.at(rows)
+        mean: Tensor = part.mean(divergence(teacher[rows], self.modality.logits(model, part), temperature))
+        return mean
 
     def logits(self, model: nn.Module, samples: Samples) -> Tensor:
         """The logits of a teacher: no gradient flows into it."""
@@ -334,6 +338,10 @@ FROM_SCRATCH = frozenset({"retrain"})
 
 NEEDS_UNTRAINED = frozenset({"BadTeacher", "EU-k"})
 """Methods that need the untrained network beside the model before: they take no ensemble of shards."""
+
+
+WEIGHTLESS = frozenset({"GA", "SSD", "SISA"})
+"""Methods that take no mean loss over all that is retained, so that weights in it (`enhance.lighten`) cannot serve."""
 
 
 def _gradient(task: Task, model: nn.Module, samples: Samples) -> dict[str, Tensor]:

@@ -13,14 +13,17 @@ from vestige.modality import Modality
 from vestige.sisa import learn
 from vestige.stages import Stage
 from vestige.train import OnStep
-from vestige.types import Samples, Split
-from vestige.unlearn.enhance import widen
+from vestige.types import InputError, Samples, Split
+from vestige.unlearn.enhance import lighten, widen
 from vestige.unlearn.methods import METHODS
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a stage made: the model, what it took out of training, which neighbours it found, what is left."""
+    """What a stage made: the model, what it took out of training, which neighbours it found, what is left.
+
+    Neighbours that only count for less are in training still.
+    """
 
     model: nn.Module
     removed: tuple[str, ...]
@@ -54,12 +57,35 @@ def perform(
     found: Mapping[str, tuple[str, ...]] = {}
     if stage.k is not None and stage.by == "influence":
         found = influence.carriers(before, everything, forget, stage.k)
+    elif stage.residual is not None:
+        few = fewest(influence.explain(before, everything), everything, forget, split, stage.residual)
+        found = {name: one.taken for name, one in few.items()}
     elif stage.k is not None:
         found = similar.top_k(forget, retain, stage.k)
     elif stage.tau is not None:
         found = similar.threshold(forget, retain, stage.tau)
     extra = [name for names in found.values() for name in names]
-    method = widen(METHODS[stage.method], lambda *_: extra) if extra else METHODS[stage.method]
+    method = METHODS[stage.method]
+    if stage.weight is not None:
+        method = lighten(method, lambda *_: extra, stage.weight)
+    elif extra:
+        method = widen(method, lambda *_: extra)
     model = method(before, forget, retain, modality=modality, config=recipe, seed=seed, on_step=on_step)
-    removed = tuple(dict.fromkeys((*forget.ids, *extra)))
+    removed = forget.ids if stage.weight else tuple(dict.fromkeys((*forget.ids, *extra)))
     return Made(model, removed, found, everything.without(removed).ids)
+
+
+def fewest(
+    explanation: influence.Explanation, members: Samples, forget: Samples, split: Split, residual: float
+) -> dict[str, influence.Choice]:
+    """For each of these samples as few of the most similar members as are expected to leave so small a residual.
+
+    Residual 0 is what forgetting its constructed similar samples leaves; where members hold none, the OFFERED most
+    similar. Raises InputError for a model too far from stationarity.
+    """
+    if explanation.why_not:
+        raise InputError(f"how many to forget cannot be told: {explanation.why_not}; give a number, as in RF-1+5")
+    others, there = members.without(forget.ids), set(members.ids)
+    order = similar.top_k(forget, others, min(influence.OFFERED, len(others)))
+    copies = {name: [other for other in split.similar.get(name, ()) if other in there] for name in forget.ids}
+    return influence.choose_k(explanation, forget, order, copies, residual)
