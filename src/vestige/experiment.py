@@ -281,8 +281,8 @@ class Laboratory:
     ) -> list[dict[str, Any]]:
         """What carries the margins of these samples, by default the targets, in one model, which is made if need be.
 
-        residual: say too how few of the most similar to forget for it ("enough"; `unlearn.perform.fewest`). Raises
-        InputError for ids that the data set of this run does not have.
+        residual: say too how few of the most similar to forget for it ("enough": as the stage RF-auto would from this
+        model; None where that cannot be told). Raises InputError for ids that the data set of this run does not have.
         """
         from vestige.unlearn.perform import fewest
 
@@ -294,10 +294,12 @@ class Laboratory:
         shares = influence.shares(found, asked, influence.kin_of(split, run.training), slack)
         top = influence.contributions(found, asked)
         records = [{**_whose(run), **influence.record(share, top, found.explained)} for share in shares]
-        if residual is not None and not found.why_not:
-            enough = fewest(found, members, asked, split, residual)
-            records = [{**record, "enough": asdict(enough[record["target"]])} for record in records]
-        return records
+        if residual is None:
+            return records
+        plain = influence.explain(model, members)  # as `perform` has it: without the start
+        few = {} if plain.why_not else fewest(plain, members, asked, split, residual)
+        enough = {name: asdict(one) for name, one in few.items()}
+        return [{**record, "enough": enough.get(record["target"])} for record in records]
 
     def trained(self, run: Run, say: Say) -> tuple[nn.Module, Samples, Start | None]:
         """One model, the samples that its weights were trained on, and where training began.

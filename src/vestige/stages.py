@@ -1,4 +1,4 @@
-"""Stages by name: before, R0, R1, relabel, RF-1+3, RF-inf+3, RF-tau0.6, RF-auto0.1, RF-1+3@0.3: done to a model."""
+"""Stages by name, what is done to a model: before, R0, R1, relabel, RF-1+3, RF-inf+3, RF-tau0.6, RF-1+3@0.3, …"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from rich.table import Table
 
@@ -166,14 +166,20 @@ def show_influence(found: list[dict[str, Any]]) -> None:
             carriers = ", ".join(f"{name} {part:.2f}" for name, part in one["top"] if part > 0)
             print(textwrap.indent(textwrap.fill(carriers, 96 - width), " " * (width + 4)))
             if "enough" in one:
-                print(textwrap.indent(textwrap.fill(_enough(**one["enough"]), 96 - width), " " * (width + 4)))
+                print(textwrap.indent(textwrap.fill(_enough(one["enough"]), 96 - width), " " * (width + 4)))
         print()
     Console(width=100).print(INFLUENCE_CAPTION)
 
 
-def _enough(taken: Sequence[str], residual: float) -> str:
+def _enough(few: Mapping[str, Any] | None) -> str:
     """How few of the most similar samples to forget, and what that is expected to leave."""
-    return f"forget its {len(taken)} most similar too: {', '.join(taken) or 'none'}; expected residual {residual:.2f}"
+    if few is None:
+        return "how few to forget too cannot be told: too little of the weights is explained without their start"
+    taken = few["taken"]
+    return (
+        f"forget its {len(taken)} most similar too: {', '.join(taken) or 'none'}; expected residual "
+        f"{few['residual']:.2f}"
+    )
 
 
 def _part(one: dict[str, Any], part: str) -> str:
