@@ -58,6 +58,9 @@ Reuse = Annotated[
     typer.Option("--reuse", metavar="FOLDER", help="Take over finished runs with the same fingerprints from there."),
 ]
 By = Annotated[str | None, typer.Option("--by", help="Images: ssim, embedding, all. Text: embedding, lexical, all.")]
+QuestionColumn = Annotated[str | None, typer.Option("--question", metavar="COLUMN", help="Of text: the questions.")]
+AnswerColumn = Annotated[str | None, typer.Option("--answer", metavar="COLUMN", help="Of text: the answers.")]
+IdColumn = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Of text: the records' ids.")]
 EncoderName = Annotated[
     str | None, typer.Option("--encoder", metavar="NAME|FOLDER", help="Of --by embedding [pixels; text: minilm].")
 ]
@@ -244,7 +247,10 @@ def data_duplicates(
     tau: Annotated[float, typer.Option("--tau", help="How similar every two of a group are at least.")] = 0.95,
     by: By = None,
     encoder: EncoderName = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random pairs.")] = 0,
+    question: QuestionColumn = None,
+    answer: AnswerColumn = None,
+    id: IdColumn = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the random pairs [0].")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write duplicates.html and duplicates.json here.")] = None,
     json: Json = False,
 ) -> None:
@@ -254,40 +260,70 @@ def data_duplicates(
 
     _check_out(out)
     one_thread()
-    question = Question(data, by, encoder, None, tau, seed)
-    command = _command("vestige data duplicates", data=data, tau=f"{tau:g}", by=by, encoder=encoder, seed=seed or None)
-    record, contents = duplicates_in(question, command=command, say=say)
+    columns = _given(question=question, answer=answer, id=id)
+    command = _command(
+        "vestige data duplicates", data=data, tau=f"{tau:g}", by=by, encoder=encoder, seed=seed, **columns
+    )
+    asked = Question(data, by, encoder, None, tau, seed, columns=columns)
+    record, contents = duplicates_in(asked, command=command, say=say)
     _show_found(record, contents, out, "duplicates", json)
 
 
 @app.command()
 def similar(
-    data: Annotated[str, typer.Option("--data", metavar="NAME|FILE|FOLDER", help="The data set to search.")],
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="NAME|FILE|FOLDER", help="The data set to search.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="FOLDER", help="Or a model's run folder, and its data set.")
+    ] = None,
     ids: Annotated[
         str | None, typer.Option("--ids", metavar="A,B", help="The targets' ids, as mnist/12,mnist/7.")
     ] = None,
     ids_file: Annotated[Path | None, typer.Option("--ids-file", help="The targets' ids, one a line.")] = None,
     k: Annotated[int | None, typer.Option("--k", help="How many neighbours [10].")] = None,
     tau: Annotated[float | None, typer.Option("--tau", help="All with a similarity of at least tau instead.")] = None,
-    by: By = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by", help="Images: ssim, embedding, all; with --run influence, all. Text: embedding, lexical, all."
+        ),
+    ] = None,
+    training: Annotated[str | None, typer.Option("--training", help="Of --run: the training arm [with].")] = None,
+    stage: Annotated[str | None, typer.Option("--stage", help="Of --run: the model's stage [before].")] = None,
     encoder: EncoderName = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random pairs.")] = 0,
+    question: QuestionColumn = None,
+    answer: AnswerColumn = None,
+    id: IdColumn = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Of the random pairs and the model [0; --run: its first].")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write similar.html and similar.json here.")] = None,
     json: Json = False,
 ) -> None:
-    """Find the similar records of given ones: direct neighbours, beside how similar random pairs are."""
+    """Find the similar records of given ones: direct neighbours, beside how similar random pairs are.
+
+    With --run: similar to a trained model, by the gradients of their margins.
+    """
     from vestige.executor import one_thread, say
-    from vestige.find import Question, read_ids, similar_to
+    from vestige.find import Learned, Question, read_ids, similar_to
+    from vestige.types import InputError
 
     _check_out(out)
     one_thread()
     k = 10 if k is None and tau is None else k
-    question = Question(data, by, encoder, k, tau, seed)
+    columns = _given(question=question, answer=answer, id=id)
+    model = _given(training=_arm(training) if training else None, stage=stage)
+    if model and run is None:
+        raise InputError(f"--{next(iter(model))} says which model of a run folder; give that with --run FOLDER")
     limit = {"k": k} if tau is None else {"tau": f"{tau:g}"}
     command = _command(
-        "vestige similar", data=data, ids=ids, ids_file=ids_file, **limit, by=by, encoder=encoder, seed=seed or None
-    )
-    record, contents = similar_to(read_ids(ids, ids_file), question, command=command, say=say)
+        "vestige similar", data=data, run=run, **model, ids=ids, ids_file=ids_file, **limit, by=by, encoder=encoder,
+        seed=seed, **columns,
+    )  # fmt: skip
+    learned = Learned(run, **model) if run else None
+    asked = Question(data, by, encoder, k, tau, seed, learned, columns)
+    record, contents = similar_to(read_ids(ids, ids_file), asked, command=command, say=say)
     _show_found(record, contents, out, "similar", json)
 
 
@@ -569,6 +605,11 @@ def _command(verb: str, **flags: Any) -> str:
 
     given = {name.replace("_", "-"): str(value) for name, value in flags.items() if value is not None}
     return " ".join([verb, *(f"--{name} {shlex.quote(value)}" for name, value in given.items())])
+
+
+def _given(**flags: str | None) -> dict[str, str]:
+    """The flags that were given."""
+    return {name: value for name, value in flags.items() if value is not None}
 
 
 def _check_out(out: Path | None) -> None:
