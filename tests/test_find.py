@@ -286,7 +286,7 @@ def test_similar_to_a_trained_model(run, npz, tmp_path):
     status, out, _ = run("similar", "--run", "steps", "--ids", target, "--k", 5, "--json")
     assert status == 0
     record = json.loads(out)
-    assert record["model"]["what"] == "the model before of steps, with similar samples, seed 0"
+    assert record["model"]["what"] == "the model in steps (stage before, with similar samples, seed 0)"
     assert record["model"]["fingerprint"] == opened.facts("models")[0]["fingerprint"]
     assert record["command"] == f"vestige similar --run steps --ids {target} --k 5"
     data = opened.load("data", opened.facts("data")[0]["fingerprint"])
@@ -309,9 +309,9 @@ def test_similar_to_a_trained_model(run, npz, tmp_path):
     status, out, _ = run("similar", "--run", "steps", "--ids", target, "--by", "all", "--k", 3, "--out", "found")
     assert status == 0
     assert max(map(len, out.splitlines())) <= 80
-    assert "the model before of steps" in " ".join(out.split())
+    assert "the model in steps (stage before," in " ".join(out.split())
     page = (tmp_path / "found" / "similar.html").read_text()
-    assert "influence by the gradients of the model before of steps, with similar samples, seed 0." in page
+    assert "influence by the gradients of the model in steps (stage before, with similar samples, seed 0)." in page
     kept = json.loads((tmp_path / "found" / "similar.json").read_text())
     assert kept["measures"] == ["ssim", "embedding", "influence"]
     for arguments, words in (

@@ -149,7 +149,7 @@ def _open_run(question: Question, learned: Learned, say: Say) -> Set:
         "training": run.training,
         "stage": run.stage,
         "seed": seed,
-        "what": f"the model {run.stage} of {learned.folder}, {run.training} similar samples, seed {seed}",
+        "what": f"the model in {learned.folder} (stage {run.stage}, {run.training} similar samples, seed {seed})",
     }
     found = Set(
         samples.to("cpu"), settings.data.source, settings.modality, by, names, seed, laboratory.model(run, say), about

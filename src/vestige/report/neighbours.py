@@ -216,9 +216,9 @@ def _duplicates_headline(record: Record) -> str:
 
 
 def _deck(record: Record) -> str:
-    encoder = f", encoder {record['encoder']}" if record["encoder"] else ""
+    encoder = f"; encoder {record['encoder']}" if record["encoder"] else ""
     model = f"; influence by the gradients of {record['model']['what']}" if record["model"] else ""
-    return f"{record['records']:,} records of {record['data']}; {', '.join(record['measures'])}{encoder}{model}."
+    return f"{record['records']:,} records of {record['data']}; by {', '.join(record['measures'])}{encoder}{model}."
 
 
 def _limits(record: Record) -> list[str]:
