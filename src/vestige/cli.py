@@ -48,7 +48,7 @@ Data = Annotated[
     str | None,
     typer.Option("--data", metavar="NAME|FILE|FOLDER", help="mnist, fmnist, cifar10, emoji, IDX, .npz, folder."),
 ]
-Device = Annotated[str | None, typer.Option("--device", metavar="cpu|cuda", help="Where the models live [cpu].")]
+Device = Annotated[str | None, typer.Option("--device", metavar="cpu|cuda", help="Where the models live \\[cpu].")]
 Out = Annotated[Path, typer.Option("--out", help="The run folder; the same command again resumes there.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Print the configuration and the plan; write nothing.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N runs; marked as not comparable.")]
@@ -62,7 +62,7 @@ QuestionColumn = Annotated[str | None, typer.Option("--question", metavar="COLUM
 AnswerColumn = Annotated[str | None, typer.Option("--answer", metavar="COLUMN", help="Of text: the answers.")]
 IdColumn = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Of text: the records' ids.")]
 EncoderName = Annotated[
-    str | None, typer.Option("--encoder", metavar="NAME|FOLDER", help="Of --by embedding [pixels; text: minilm].")
+    str | None, typer.Option("--encoder", metavar="NAME|FOLDER", help="Of --by embedding \\[pixels; text: minilm].")
 ]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes, one thread each.")]
 Training = Annotated[str, typer.Option("--training", help="The training arm: with or without similar samples.")]
@@ -110,7 +110,7 @@ def study(
     data: Data = None,
     seeds: Seeds = None,
     seed: Seed = None,
-    out: Annotated[Path | None, typer.Option("--out", help="The run folder [runs/NAME-PRESET-DATA[-MODEL]].")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The run folder \\[runs/NAME-PRESET-DATA[-MODEL]].")] = None,
     device: Device = None,
     config: Config = None,
     sets: Sets = None,
@@ -180,7 +180,9 @@ def data_analyse(
         ),
     ] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="small; paper: 50 images a class.")] = None,
-    clusters: Annotated[int | None, typer.Option("--clusters", min=2, help="Of K-means [as many as classes].")] = None,
+    clusters: Annotated[
+        int | None, typer.Option("--clusters", min=2, help="Of K-means \\[as many as classes].")
+    ] = None,
     label_url: Annotated[
         str | None, typer.Option("--label-url", help="Endpoint that labels topics, as http://127.0.0.1:11434/v1.")
     ] = None,
@@ -190,7 +192,7 @@ def data_analyse(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="At most N samples; marked as not comparable.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="The folder to write [runs/analysis-DATA].")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The folder to write \\[runs/analysis-DATA].")] = None,
     config: Config = None,
     sets: Sets = None,
     fresh: Fresh = False,
@@ -289,8 +291,8 @@ def similar(
             "--by", help="Images: ssim, embedding, all; with --run influence, all. Text: embedding, lexical, all."
         ),
     ] = None,
-    training: Annotated[str | None, typer.Option("--training", help="Of --run: the training arm [with].")] = None,
-    stage: Annotated[str | None, typer.Option("--stage", help="Of --run: the model's stage [before].")] = None,
+    training: Annotated[str | None, typer.Option("--training", help="Of --run: the training arm \\[with].")] = None,
+    stage: Annotated[str | None, typer.Option("--stage", help="Of --run: the model's stage \\[before].")] = None,
     encoder: EncoderName = None,
     question: QuestionColumn = None,
     answer: AnswerColumn = None,

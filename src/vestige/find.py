@@ -131,12 +131,13 @@ def _open_run(question: Question, learned: Learned, say: Say) -> Set:
     influence.check(settings.model, settings.train.sisa is not None)
     experiment.check(learned.stage)
     seed = settings.seed if question.seed is None else question.seed
-    if not settings.seed <= seed < settings.seed + settings.seeds:
+    run = Run(seed, learned.training, learned.stage)
+    if seed != settings.seed and run not in experiment.plan(settings, recall=False):
         raise InputError(
-            f"--seed {seed}: {learned.folder} holds {settings.seeds} seeds, the first of them {settings.seed}"
+            f"the study in {learned.folder} has no run {run.label}; its first seed is {settings.seed}, of "
+            f"{settings.seeds}, its stages are {', '.join(settings.stages)}; of the first seed any model can be made"
         )
     laboratory = studies.open_laboratory(settings, learned.folder, recall=False)
-    run = Run(seed, learned.training, learned.stage)
     name = laboratory.model_name(run)
     if not laboratory.store.has("models", name):
         raise InputError(
