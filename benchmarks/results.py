@@ -53,7 +53,6 @@ COLUMNS = (
     ("other", "ncc", "NCC other"), ("never_seen_same_class", "ncc", "NCC null"), ("held_out", "ncc", "NCC held-out"),
     ("target", "ssim", "SSIM target"), ("member", "auc", "AUC members"),
     ("member", "tpr_at_1pct_fpr", "TPR at 1 % FPR"),
-    ("target", "outside", "target outside the span"), ("never_seen_same_class", "outside", "null outside"),
     ("target", "span_auc", "span AUC target"), ("member", "span_auc", "span AUC members"),
     ("model", "forget_accuracy", "accuracy on targets"), 
     ("model", "near_accuracy", "accuracy on near"), ("model", "test_accuracy", "test accuracy"),

@@ -15,6 +15,13 @@ from vestige.executor import one_thread
 SETS = [part for item in TINY for part in ("--set", item)]
 
 
+def test_help_shows_the_defaults_in_brackets(run):
+    """rich takes [cpu] for markup unless it is told otherwise."""
+    assert "[before]" in run("similar", "--help")[1]
+    assert "[pixels; text: minilm]" in " ".join(run("data", "duplicates", "--help")[1].replace("│", "").split())
+    assert "[cpu]" in run("quickstart", "--help")[1]
+
+
 def test_help_is_light():
     """Help and the report need none of the heavy libraries."""
     code = (

@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import shapes
-from vestige import measures
+from conftest import TINY, shapes
+from vestige import image, measures
+from vestige.config import MLPConfig, TrainConfig
 from vestige.duplicates import cliques, find
+from vestige.image.kernel import cosines, factors
 from vestige.index import Hits
+from vestige.random import stream
 from vestige.report import neighbours as pages
 from vestige.similar import null_pairs
+from vestige.store import open_existing
+from vestige.train import train
 from vestige.types import Samples
 
 QA = [
@@ -191,9 +196,13 @@ def test_duplicates(run, images, qa, tmp_path):
         (["--ids", "bars/0", "--tau", "nan"], "similarities lie in"),
         (["--ids", "bars/0", "--k", 2, "--tau", 0.5], "not both"),
         (["--ids", "bars/0", "--tau", 0.5, "--by", "all"], "use --k"),
-        (["--ids", "bars/0", "--by", "lexical"], "known: ssim, embedding, all"),
+        (["--ids", "bars/0", "--by", "lexical"], "known: ssim, embedding, influence, all"),
         (["--ids", "bars/0", "--encoder", "pixels"], "used by the measures embedding and all"),
         (["--ids", "bars/0", "--by", "embedding", "--encoder", "nonsense"], "unknown encoder"),
+        (["--ids", "bars/0", "--by", "influence"], "vestige similar --by influence --run FOLDER"),
+        (["--ids", "bars/0", "--run", "steps"], "leave --data out"),
+        (["--ids", "bars/0", "--stage", "R0"], "give that with --run FOLDER"),
+        (["--ids", "bars/0", "--question", "ask"], "--question names a column of questions and answers"),
         (["--ids", " , "], "no targets were given"),
         ([], "--ids a,b or with --ids-file"),
         (["--ids-file", "nowhere.txt"], "cannot be read"),
@@ -236,3 +245,126 @@ def test_many_pairs_are_compared_by_candidates_and_it_is_said(run, images, monke
     status, out, _ = run("similar", "--data", images, "--ids", "bars/0", "--tau", 0.5, "--json")
     assert status == 0
     assert json.loads(out)["how"] == "every record was compared"
+
+
+def test_influence_in_blocks_is_the_whole_kernel(monkeypatch, pool):
+    """nearest, within and pairs against the cosines of all, with blocks that cut targets and pool."""
+    samples = Samples(pool.ids, pool.x.float() / 255, pool.y, 3)
+    started = image.build(MLPConfig(hidden=(16, 16)), samples, generator=stream(0, "train"))
+    model = train(started, samples, modality=image, config=TrainConfig(steps=20))
+    made = factors(model, samples.x, samples.y)
+    every = cosines(made, made).float().fill_diagonal_(-torch.inf)
+    monkeypatch.setattr(measures, "IMAGES", 7)
+    monkeypatch.setattr(measures, "TARGETS", 3)
+    (measure,) = measures.build(samples, "image", ["influence"], model=model, targets=5, say=str).values()
+    rows = torch.tensor([4, 0, 59, 30, 7])
+    hits = measure.nearest(rows, 6)
+    assert hits.query.tolist() == [at for at in range(5) for _ in range(6)]
+    torch.testing.assert_close(hits.value.view(5, 6), every[rows].topk(6).values)
+    torch.testing.assert_close(hits.value, every[rows[hits.query], hits.position])
+    torch.testing.assert_close(measure.pairs(rows[hits.query], hits.position), hits.value)
+    tau = float(every[rows].quantile(0.8))
+    near = measure.within(rows, tau, 5)
+    assert set(zip(near.query.tolist(), near.position.tolist(), strict=True)) == {
+        (at, other) for at, row in enumerate(rows.tolist()) for other in range(5, 60) if every[row, other] >= tau
+    }
+
+
+SETS = [part for item in TINY for part in ("--set", item)]
+
+
+def test_similar_to_a_trained_model(run, npz, tmp_path):
+    """The records are those of the run's data set, and the values the cosines of autograd gradients."""
+    status, _, err = run("similar", "--run", "steps", "--ids", "shapes/0")
+    assert (status, "not a run folder: it has no vestige.json; make one with: vestige train" in err) == (2, True)
+    assert run("data", "build", "--data", npz, *SETS, "--out", "steps")[0] == 0
+    status, _, err = run("similar", "--run", "steps", "--ids", "shapes/0")
+    assert (status, "make it with: vestige train --training with --out steps" in err) == (2, True)
+    assert run("train", "--out", "steps")[0] == 0
+    opened, _, _ = open_existing(tmp_path / "steps")
+    target = opened.facts("data")[0]["split"]["target"][0]
+    status, out, _ = run("similar", "--run", "steps", "--ids", target, "--k", 5, "--json")
+    assert status == 0
+    record = json.loads(out)
+    assert record["model"]["what"] == "the model in steps (stage before, with similar samples, seed 0)"
+    assert record["model"]["fingerprint"] == opened.facts("models")[0]["fingerprint"]
+    assert record["command"] == f"vestige similar --run steps --ids {target} --k 5"
+    data = opened.load("data", opened.facts("data")[0]["fingerprint"])
+    assert record["records"] == len(data.facts["ids"])
+    weights = opened.load("models", record["model"]["fingerprint"]).arrays
+    model = image.restore(MLPConfig(hidden=(24, 24)), {key: torch.from_numpy(one) for key, one in weights.items()})
+    gradients = []
+    for x, y in zip(data.arrays["x"], data.arrays["y"], strict=True):
+        f = model(torch.from_numpy(x)[None])[0]
+        wrong = [c for c in range(3) if c != y]
+        margin = f[y] - (f[wrong].detach().softmax(0) * f[wrong]).sum()
+        gradients.append(torch.cat([one.flatten() for one in torch.autograd.grad(margin, list(model.parameters()))]))
+    unit = torch.nn.functional.normalize(torch.stack(gradients), dim=1)
+    at = data.facts["ids"].index(target)
+    order = (unit @ unit[at]).index_fill_(0, torch.tensor(at), -2.0).topk(5)
+    found = record["targets"][0]["neighbours"]
+    assert [one["id"] for one in found] == [data.facts["ids"][place] for place in order.indices]
+    assert [one["similarity"]["influence"] for one in found] == pytest.approx(order.values.tolist(), abs=1e-5)
+
+    status, out, _ = run("similar", "--run", "steps", "--ids", target, "--by", "all", "--k", 3, "--out", "found")
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 80
+    assert "the model in steps (stage before," in " ".join(out.split())
+    page = (tmp_path / "found" / "similar.html").read_text()
+    assert "influence by the gradients of the model in steps (stage before, with similar samples, seed 0)." in page
+    kept = json.loads((tmp_path / "found" / "similar.json").read_text())
+    assert kept["measures"] == ["ssim", "embedding", "influence"]
+    for arguments, words in (
+        (["--stage", "RF-1+2"], "make it with: vestige unlearn --method RF-1+2 --training with --out steps"),
+        (["--training", "without"], "make it with: vestige train --training without --out steps"),
+        (["--training", "some"], "--training is with or without"),
+        (["--stage", "R9"], "unknown stage"),
+        (["--seed", 9], "has no run seed 9 · with · before; its first seed is 0, of 5"),
+        (["--seed", 1, "--stage", "SCRUB"], "its stages are before, R0, R1, relabel, RF-1+2"),
+        (["--seed", 1], "make it with: vestige study image-target"),
+        (["--by", "ssim"], "--run is used by the measures influence and all"),
+        (["--id", "name"], "steps holds images"),
+    ):
+        status, out, err = run("similar", "--run", "steps", "--ids", target, *arguments)
+        assert (status, out) == (2, "")
+        assert words in err
+    assert not [one for one in opened.facts("models") if one["stage"] != "before"], "nothing was made by asking"
+
+
+def test_only_the_homogeneous_mlp_has_influence(run, npz):
+    kept = [part for item in TINY if not item.startswith("model.hidden") for part in ("--set", item)]
+    cnn = ("--set", "model.kind=cnn", "--set", "model.channels=[4]")
+    assert run("train", "--data", npz, *kept, *cnn, "--out", "cnn")[0] == 0
+    status, _, err = run("similar", "--run", "cnn", "--ids", "shapes/0")
+    assert (status, "homogeneous MLP only, and model.kind is cnn" in err) == (2, True)
+
+
+def test_columns_of_text_by_other_names(run, tmp_path):
+    lines = [{"key": i, "ask": q, "say": a, "question": "x", "answer": "y"} for i, q, a in QA]
+    (tmp_path / "odd.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    named = ("--question", "ask", "--answer", "say", "--id", "key")
+    status, out, err = run(
+        "similar", "--data", "odd.jsonl", "--ids", "a/0", "--k", 2, "--by", "lexical", *named, "--json"
+    )
+    record = json.loads(out)
+    assert (status, "question: ask; answer: say" in err) == (0, True)
+    assert record["targets"][0]["neighbours"][0]["id"] == "a/1"
+    assert record["command"].endswith("--question ask --answer say --id key")
+    status, out, err = run("data", "duplicates", "--data", "odd.jsonl", "--by", "lexical", *named, "--json")
+    assert (status, "question: ask; answer: say" in err) == (0, True)
+    assert [group["ids"] for group in json.loads(out)["groups"]] == [["b/0", "b/1"]]
+    status, _, err = run("similar", "--data", "odd.jsonl", "--ids", "odd/0", "--by", "lexical")
+    assert "question: question; answer: answer" in err
+    status, _, err = run("data", "duplicates", "--data", "odd.jsonl", "--question", "nothing")
+    assert (status, "no column 'nothing'" in err) == (2, True)
+    status, _, err = run("similar", "--data", "odd.jsonl", "--ids", "a/0", "--answer", "say")
+    assert (status, "name the question column too" in err) == (2, True)
+
+
+def test_duplicates_take_no_columns_of_images_and_no_model(run, images):
+    status, _, err = run("data", "duplicates", "--data", images, "--answer", "say")
+    assert (status, "--answer names a column" in err) == (2, True)
+    status, _, err = run("data", "duplicates", "--data", images, "--by", "influence")
+    assert (status, "vestige similar --by influence --run FOLDER" in err) == (2, True)
+    status, _, err = run("similar", "--ids", "a")
+    assert (status, "give the data set with --data, or with --run FOLDER" in err) == (2, True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vestige.image.kernel import factors, gram, kernel, project
+from vestige.image.kernel import cosines, factors, gram, kernel, paired, paired_cosines, project
 from vestige.image.networks import MLP
 from vestige.image.objective import Weights, rivals
 
@@ -54,3 +54,27 @@ def test_eulers_identity():
     torch.testing.assert_close(project(made, own), 4 * made.margin, rtol=1e-10, atol=1e-12)
     flat = torch.cat([other.layers[0].flatten(), other.bias, *(layer.flatten() for layer in other.layers[1:])])
     torch.testing.assert_close(project(made, other), gradients(model, x, y)[0] @ flat, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("block", [3, 100])
+def test_cosines_equal_those_of_autograd(block):
+    model = network()
+    (x, y), (u, v) = images(11, 1), images(11, 2)
+    left, right = factors(model, x, y), factors(model, u, v)
+    G, H = gradients(model, x, y)[0], gradients(model, u, v)[0]
+    expected = F.normalize(G, dim=1) @ F.normalize(H, dim=1).T
+    torch.testing.assert_close(cosines(left, right, block=block), expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(paired_cosines(left, right), expected.diagonal(), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(paired(left, right), (G * H).sum(1), rtol=1e-10, atol=1e-10)
+    assert cosines(left, left).abs().max() <= 1
+
+
+def test_no_gradient_no_cosine():
+    """With a first layer that no image wakes, nothing reaches the output: every gradient is 0."""
+    model, (x, y) = network((9,)), images(4, 1)
+    with torch.no_grad():
+        model.layers[0].bias.fill_(-100.0)
+    dead = factors(model, x, y)
+    assert dead.norms().tolist() == [0] * 4
+    assert cosines(dead, factors(network((9,)), x, y)).tolist() == [[0] * 4] * 4
+    assert paired_cosines(dead, dead).tolist() == [0] * 4

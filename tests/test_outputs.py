@@ -325,9 +325,9 @@ def test_bad_settings_are_refused_before_anything_is_trained(npz, tmp_path, monk
     assert not (out / "models").exists()
 
 
-def test_recall_alone_is_the_default_and_needs_no_outputs(npz, tmp_path):
+def test_recall_and_influence_are_the_default_and_need_no_outputs(npz, tmp_path):
     settings = studies.configure("image-target", data=str(npz), sets=TINY, seeds=1)
-    assert settings.measure == ("recall",)
+    assert settings.measure == ("recall", "influence")
     lab = studies.open_laboratory(settings, tmp_path / "out")
     assert lab.shadow_runs(experiment.plan(settings)) == ()
     with pytest.raises(InputError, match="measure"):

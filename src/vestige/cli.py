@@ -48,7 +48,7 @@ Data = Annotated[
     str | None,
     typer.Option("--data", metavar="NAME|FILE|FOLDER", help="mnist, fmnist, cifar10, emoji, IDX, .npz, folder."),
 ]
-Device = Annotated[str | None, typer.Option("--device", metavar="cpu|cuda", help="Where the models live [cpu].")]
+Device = Annotated[str | None, typer.Option("--device", metavar="cpu|cuda", help="Where the models live \\[cpu].")]
 Out = Annotated[Path, typer.Option("--out", help="The run folder; the same command again resumes there.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Print the configuration and the plan; write nothing.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N runs; marked as not comparable.")]
@@ -58,8 +58,11 @@ Reuse = Annotated[
     typer.Option("--reuse", metavar="FOLDER", help="Take over finished runs with the same fingerprints from there."),
 ]
 By = Annotated[str | None, typer.Option("--by", help="Images: ssim, embedding, all. Text: embedding, lexical, all.")]
+QuestionColumn = Annotated[str | None, typer.Option("--question", metavar="COLUMN", help="Of text: the questions.")]
+AnswerColumn = Annotated[str | None, typer.Option("--answer", metavar="COLUMN", help="Of text: the answers.")]
+IdColumn = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Of text: the records' ids.")]
 EncoderName = Annotated[
-    str | None, typer.Option("--encoder", metavar="NAME|FOLDER", help="Of --by embedding [pixels; text: minilm].")
+    str | None, typer.Option("--encoder", metavar="NAME|FOLDER", help="Of --by embedding \\[pixels; text: minilm].")
 ]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes, one thread each.")]
 Training = Annotated[str, typer.Option("--training", help="The training arm: with or without similar samples.")]
@@ -107,7 +110,7 @@ def study(
     data: Data = None,
     seeds: Seeds = None,
     seed: Seed = None,
-    out: Annotated[Path | None, typer.Option("--out", help="The run folder [runs/NAME-PRESET-DATA[-MODEL]].")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The run folder \\[runs/NAME-PRESET-DATA[-MODEL]].")] = None,
     device: Device = None,
     config: Config = None,
     sets: Sets = None,
@@ -177,7 +180,9 @@ def data_analyse(
         ),
     ] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="small; paper: 50 images a class.")] = None,
-    clusters: Annotated[int | None, typer.Option("--clusters", min=2, help="Of K-means [as many as classes].")] = None,
+    clusters: Annotated[
+        int | None, typer.Option("--clusters", min=2, help="Of K-means \\[as many as classes].")
+    ] = None,
     label_url: Annotated[
         str | None, typer.Option("--label-url", help="Endpoint that labels topics, as http://127.0.0.1:11434/v1.")
     ] = None,
@@ -187,7 +192,7 @@ def data_analyse(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="At most N samples; marked as not comparable.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="The folder to write [runs/analysis-DATA].")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The folder to write \\[runs/analysis-DATA].")] = None,
     config: Config = None,
     sets: Sets = None,
     fresh: Fresh = False,
@@ -244,7 +249,10 @@ def data_duplicates(
     tau: Annotated[float, typer.Option("--tau", help="How similar every two of a group are at least.")] = 0.95,
     by: By = None,
     encoder: EncoderName = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random pairs.")] = 0,
+    question: QuestionColumn = None,
+    answer: AnswerColumn = None,
+    id: IdColumn = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the random pairs [0].")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write duplicates.html and duplicates.json here.")] = None,
     json: Json = False,
 ) -> None:
@@ -254,40 +262,70 @@ def data_duplicates(
 
     _check_out(out)
     one_thread()
-    question = Question(data, by, encoder, None, tau, seed)
-    command = _command("vestige data duplicates", data=data, tau=f"{tau:g}", by=by, encoder=encoder, seed=seed or None)
-    record, contents = duplicates_in(question, command=command, say=say)
+    columns = _given(question=question, answer=answer, id=id)
+    command = _command(
+        "vestige data duplicates", data=data, tau=f"{tau:g}", by=by, encoder=encoder, seed=seed, **columns
+    )
+    asked = Question(data, by, encoder, None, tau, seed, columns=columns)
+    record, contents = duplicates_in(asked, command=command, say=say)
     _show_found(record, contents, out, "duplicates", json)
 
 
 @app.command()
 def similar(
-    data: Annotated[str, typer.Option("--data", metavar="NAME|FILE|FOLDER", help="The data set to search.")],
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="NAME|FILE|FOLDER", help="The data set to search.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="FOLDER", help="Or a model's run folder, and its data set.")
+    ] = None,
     ids: Annotated[
         str | None, typer.Option("--ids", metavar="A,B", help="The targets' ids, as mnist/12,mnist/7.")
     ] = None,
     ids_file: Annotated[Path | None, typer.Option("--ids-file", help="The targets' ids, one a line.")] = None,
     k: Annotated[int | None, typer.Option("--k", help="How many neighbours [10].")] = None,
     tau: Annotated[float | None, typer.Option("--tau", help="All with a similarity of at least tau instead.")] = None,
-    by: By = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by", help="Images: ssim, embedding, all; with --run influence, all. Text: embedding, lexical, all."
+        ),
+    ] = None,
+    training: Annotated[str | None, typer.Option("--training", help="Of --run: the training arm \\[with].")] = None,
+    stage: Annotated[str | None, typer.Option("--stage", help="Of --run: the model's stage \\[before].")] = None,
     encoder: EncoderName = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random pairs.")] = 0,
+    question: QuestionColumn = None,
+    answer: AnswerColumn = None,
+    id: IdColumn = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Of the random pairs and the model [0; --run: its first].")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write similar.html and similar.json here.")] = None,
     json: Json = False,
 ) -> None:
-    """Find the similar records of given ones: direct neighbours, beside how similar random pairs are."""
+    """Find the similar records of given ones: direct neighbours, beside how similar random pairs are.
+
+    With --run: similar to a trained model, by the gradients of their margins.
+    """
     from vestige.executor import one_thread, say
-    from vestige.find import Question, read_ids, similar_to
+    from vestige.find import Learned, Question, read_ids, similar_to
+    from vestige.types import InputError
 
     _check_out(out)
     one_thread()
     k = 10 if k is None and tau is None else k
-    question = Question(data, by, encoder, k, tau, seed)
+    columns = _given(question=question, answer=answer, id=id)
+    model = _given(training=_arm(training) if training else None, stage=stage)
+    if model and run is None:
+        raise InputError(f"--{next(iter(model))} says which model of a run folder; give that with --run FOLDER")
     limit = {"k": k} if tau is None else {"tau": f"{tau:g}"}
     command = _command(
-        "vestige similar", data=data, ids=ids, ids_file=ids_file, **limit, by=by, encoder=encoder, seed=seed or None
-    )
-    record, contents = similar_to(read_ids(ids, ids_file), question, command=command, say=say)
+        "vestige similar", data=data, run=run, **model, ids=ids, ids_file=ids_file, **limit, by=by, encoder=encoder,
+        seed=seed, **columns,
+    )  # fmt: skip
+    learned = Learned(run, **model) if run else None
+    asked = Question(data, by, encoder, k, tau, seed, learned, columns)
+    record, contents = similar_to(read_ids(ids, ids_file), asked, command=command, say=say)
     _show_found(record, contents, out, "similar", json)
 
 
@@ -585,6 +623,11 @@ def _command(verb: str, **flags: Any) -> str:
 
     given = {name.replace("_", "-"): str(value) for name, value in flags.items() if value is not None}
     return " ".join([verb, *(f"--{name} {shlex.quote(value)}" for name, value in given.items())])
+
+
+def _given(**flags: str | None) -> dict[str, str]:
+    """The flags that were given."""
+    return {name: value for name, value in flags.items() if value is not None}
 
 
 def _check_out(out: Path | None) -> None:

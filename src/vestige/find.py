@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vestige import __version__, assets, duplicates, measures, similar
-from vestige.types import InputError, Samples
+from vestige import __version__, assets, duplicates, experiment, influence, measures, similar, store, studies
+from vestige.types import InputError, Run, Samples
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from vestige.config import StudyConfig
 
 Record = dict[str, Any]
 Contents = dict[str, dict[str, Any]]
@@ -27,25 +29,47 @@ SHOWN, MEMBERS = 60, 24
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is searched in which data set. k or tau is None. by: a measure of the modality, or all."""
+class Learned:
+    """Which model of a run folder: its training arm and stage."""
 
-    source: str
+    folder: Path
+    training: str = "with"
+    stage: str = "before"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is searched in which data set. k or tau is None. by: a measure of the modality, or all.
+
+    source: the data set, None where `learned` names a model: then it is the data set of that run. seed: of the random
+    pairs, and of the model; None: 0, or the run folder's first. columns: of text, as "question", "answer" and "id".
+    """
+
+    source: str | None
     by: str | None
     encoder: str | None
     k: int | None
     tau: float | None
-    seed: int = 0
+    seed: int | None = None
+    learned: Learned | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Set:
-    """A data set with its modality and the measures that were asked for."""
+    """A data set with its modality and the measures that were asked for.
+
+    model: of the measure `influence`, and about: which one that is.
+    """
 
     samples: Samples
+    source: str
     modality: str
     by: str
     names: tuple[str, ...]
+    seed: int
+    model: nn.Module | None = None
+    about: Record | None = None
 
 
 def read_ids(text: str | None, file: Path | None) -> tuple[str, ...]:
@@ -62,21 +86,97 @@ def read_ids(text: str | None, file: Path | None) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def open_set(question: Question) -> Set:
-    """The data set, loaded and checked. Raises InputError or MissingError for data, measure or encoder."""
+def open_set(question: Question, say: Say) -> Set:
+    """The data set, loaded and checked, with the columns of text said.
+
+    Raises InputError or MissingError for data, columns, measure, encoder, run folder or model: see the messages.
+    """
+    if question.learned is not None:
+        return _open_run(question, question.learned, say)
+    if question.source is None:
+        raise InputError("give the data set with --data, or with --run FOLDER a model and the data of its run")
     asset = assets.locate(question.source)
     by = question.by or measures.MEASURES[asset.modality][0]
-    names = measures.named(asset.modality, by, question.encoder)
+    names = measures.named(asset.modality, by, question.encoder, learned=False)
     if asset.modality == "image":
         from vestige.image import load
+
+        _no_columns(question, f"{question.source} holds images")
+        samples = load(asset)
     else:
-        from vestige.text import load
-    samples = load(asset)
-    if len(samples) < 2:
+        from vestige import text
+
+        say(text.columns(asset, **question.columns).words)
+        samples = text.load(asset, **question.columns)
+    found = Set(samples, question.source, asset.modality, by, names, question.seed or 0)
+    return _checked(found, question)
+
+
+def _open_run(question: Question, learned: Learned, say: Say) -> Set:
+    """A model of a run folder, and the data set of that run."""
+    if question.source is not None:
+        raise InputError(
+            f"--data {question.source} and --run {learned.folder} were both given; with --run the records of its own "
+            "data set are searched: leave --data out"
+        )
+    by = question.by or measures.LEARNED
+    names = measures.named("image", by, question.encoder, learned=True)
+    _no_columns(question, f"{learned.folder} holds images")
+    if not (learned.folder / store.MARKER).is_file():
+        raise InputError(
+            f"--run {learned.folder} is not a run folder: it has no {store.MARKER}; "
+            f"make one with: vestige train --out {learned.folder}"
+        )
+    _, settings, _ = store.open_existing(learned.folder)
+    influence.check(settings.model, settings.train.sisa is not None)
+    experiment.check(learned.stage)
+    seed = settings.seed if question.seed is None else question.seed
+    run = Run(seed, learned.training, learned.stage)
+    if seed != settings.seed and run not in experiment.plan(settings, recall=False):
+        raise InputError(
+            f"the study in {learned.folder} has no run {run.label}; its first seed is {settings.seed}, of "
+            f"{settings.seeds}, its stages are {', '.join(settings.stages)}; of the first seed any model can be made"
+        )
+    laboratory = studies.open_laboratory(settings, learned.folder, recall=False)
+    name = laboratory.model_name(run)
+    if not laboratory.store.has("models", name):
+        raise InputError(
+            f"{learned.folder} holds no model of {run.label}; make it with: {_made_by(run, settings, learned.folder)}"
+        )
+    samples, _ = laboratory.data(seed, say)
+    about = {
+        "folder": str(learned.folder),
+        "fingerprint": name,
+        "training": run.training,
+        "stage": run.stage,
+        "seed": seed,
+        "what": f"the model in {learned.folder} (stage {run.stage}, {run.training} similar samples, seed {seed})",
+    }
+    found = Set(
+        samples.to("cpu"), settings.data.source, settings.modality, by, names, seed, laboratory.model(run, say), about
+    )
+    return _checked(found, question)
+
+
+def _made_by(run: Run, settings: StudyConfig, folder: Path) -> str:
+    """The command that makes a model of a run folder."""
+    if run.seed != settings.seed:
+        return f"{studies.command(settings)} --out {folder}"
+    verb = "train" if run.stage == "before" else f"unlearn --method {run.stage}"
+    return f"vestige {verb} --training {run.training} --out {folder}"
+
+
+def _no_columns(question: Question, found: str) -> None:
+    if question.columns:
+        raise InputError(f"--{next(iter(question.columns))} names a column of questions and answers, and {found}")
+
+
+def _checked(found: Set, question: Question) -> Set:
+    if len(found.samples) < 2:
         raise InputError("the data set holds one record only; there is nothing that it could be similar to")
-    if "embedding" in names:
-        measures.check_encoder(asset.modality, question.encoder)
-    return Set(samples, asset.modality, by, names)
+    if "embedding" in found.names:
+        measures.check_encoder(found.modality, question.encoder)
+    return found
 
 
 def similar_to(ids: Sequence[str], question: Question, *, command: str, say: Say) -> tuple[Record, Contents]:
@@ -84,13 +184,15 @@ def similar_to(ids: Sequence[str], question: Question, *, command: str, say: Say
 
     Each value stands beside how many of 2,000 random pairs reach it. Raises InputError as `similar.check_targets`.
     """
-    found = open_set(question)
+    found = open_set(question, say)
     samples = found.samples
     rows = similar.check_targets(samples, ids, k=question.k, tau=question.tau, by=found.by)
-    pairs = similar.null_pairs(samples, question.seed)
+    pairs = similar.null_pairs(samples, found.seed)
     # A threshold needs every pair; only the nearest may be looked for among the likeliest.
     ranked = len(rows) if question.tau is None else 0
-    by_name = measures.build(samples, found.modality, found.names, encoder=question.encoder, targets=ranked, say=say)
+    by_name = measures.build(
+        samples, found.modality, found.names, encoder=question.encoder, model=found.model, targets=ranked, say=say
+    )
     null = {name: measure.pairs(*pairs) for name, measure in by_name.items()}
     near = similar.neighbours(samples, rows, by_name, null, k=question.k, tau=question.tau)
     labels = _labels(samples)
@@ -125,9 +227,9 @@ def duplicates_in(question: Question, *, command: str, say: Say) -> tuple[Record
         raise InputError(f"--tau {question.tau}: it must lie in (-1, 1]")
     if question.by == "all":
         raise InputError("duplicates are found by one measure; all joins rankings, which have no threshold")
-    found = open_set(question)
+    found = open_set(question, say)
     samples = found.samples
-    pairs = similar.null_pairs(samples, question.seed)
+    pairs = similar.null_pairs(samples, found.seed)
     by_name = measures.build(samples, found.modality, found.names, encoder=question.encoder, targets=1, say=say)
     (measure,) = by_name.values()
     null = {found.by: measure.pairs(*pairs)}
@@ -154,13 +256,14 @@ def duplicates_in(question: Question, *, command: str, say: Say) -> tuple[Record
 def _about(found: Set, question: Question, command: str) -> Record:
     encoder = question.encoder or measures.ENCODERS[found.modality]
     return {
-        "data": question.source,
+        "data": found.source,
         "records": len(found.samples),
         "modality": found.modality,
         "by": found.by,
         "measures": list(found.names),
         "encoder": encoder if "embedding" in found.names else None,
-        "seed": question.seed,
+        "model": found.about,
+        "seed": found.seed,
         "version": __version__,
         "command": command,
     }

@@ -6,6 +6,7 @@ All speak of positions in the data set. A record is never its own neighbour; tie
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -15,19 +16,30 @@ from torch import Tensor
 
 from vestige import index
 from vestige.index import Hits, above, first_of, joined, leave_out, ordered
+from vestige.influence import Trained
 from vestige.types import InputError, Samples
 
 if TYPE_CHECKING:
-    from vestige.image.lowpass import Lowpass
+    from torch import nn
 
-MEASURES = {"image": ("ssim", "embedding"), "text": ("embedding", "lexical")}
+    from vestige.image.kernel import Factors
+    from vestige.image.lowpass import Lowpass
+    from vestige.image.networks import MLP
+
+MEASURES = {"image": ("ssim", "embedding", "influence"), "text": ("embedding", "lexical")}
 """Modality → its measures. The first one is the default."""
+LEARNED = "influence"
+"""The measure that is one of a trained model."""
 ENCODERS = {"image": "pixels", "text": "minilm"}
 """Modality → the encoder of `embedding` where none is named."""
 PAIRS = 100_000_000
 """Up to this many pairs of images, every one is compared; beyond, the likeliest are re-ranked."""
 TEXTS = 4096
 """Texts that are compared lexically at a time."""
+IMAGES = 1024
+"""Images whose gradients are compared at a time."""
+TARGETS = 1024
+"""Records with which these are compared at a time."""
 SQUARE = 64
 """Pairs of texts whose value is read off the diagonal of one comparison."""
 MIX = 60
@@ -96,18 +108,37 @@ class Cosine:
         return (self.vectors[first] * self.vectors[second]).sum(1)
 
 
+class Blockwise(ABC):
+    """A measure that compares every record, some at a time: bounds the memory."""
+
+    def nearest(self, rows: Tensor, k: int) -> Hits:
+        return first_of(self._reach(rows, 0, lambda values: _kth(values, k)), k)
+
+    def within(self, rows: Tensor, tau: float, first: int = 0) -> Hits:
+        return self._reach(rows, first, lambda values: torch.tensor(tau))
+
+    @abstractmethod
+    def _values(self, rows: Tensor, first: int) -> Iterator[tuple[int, Tensor]]:
+        """The similarities of these records with those from `first` on: where a block begins, (R, B) float32."""
+
+    def _reach(self, rows: Tensor, first: int, floor: Callable[[Tensor], Tensor]) -> Hits:
+        parts = []
+        for start in range(0, len(rows), TARGETS):
+            some = rows[start : start + TARGETS]
+            near = []
+            for at, values in self._values(some, first):
+                leave_out(values, some, at)
+                near.append(above(values, floor(values), at))
+            found = ordered(joined(near))
+            parts.append(found._replace(query=found.query + start))
+        return joined(parts)
+
+
 @dataclass(frozen=True)
-class Lexical:
+class Lexical(Blockwise):
     """What two texts share in words and letters (`vestige.text.lexical`)."""
 
     texts: Sequence[str]
-
-    def nearest(self, rows: Tensor, k: int) -> Hits:
-        found = joined([above(values, _kth(values, k), at) for at, values in self._values(rows, 0)])
-        return first_of(ordered(found), k)
-
-    def within(self, rows: Tensor, tau: float, first: int = 0) -> Hits:
-        return ordered(joined([above(values, torch.tensor(tau), at) for at, values in self._values(rows, first)]))
 
     def pairs(self, first: Tensor, second: Tensor) -> Tensor:
         from vestige.text.lexical import lexical
@@ -122,20 +153,62 @@ class Lexical:
         from vestige.text.lexical import lexical
 
         for at in range(first, len(self.texts), TEXTS):
-            values = lexical(self._at(rows), self.texts[at : at + TEXTS])
-            leave_out(values, rows, at)
-            yield at, values
+            yield at, lexical(self._at(rows), self.texts[at : at + TEXTS])
 
     def _at(self, rows: Tensor) -> list[str]:
         return [self.texts[row] for row in rows.tolist()]
 
 
-def named(modality: str, by: str, encoder: str | None) -> tuple[str, ...]:
-    """The measures that `by` names: one of the modality's, or all. Raises InputError for others."""
+@dataclass(frozen=True)
+class Influence(Blockwise):
+    """Cosine of the gradients of two images' margins in a trained network (`vestige.image.kernel`); exact.
+
+    K_ij / √(K_ii K_jj): what moves the one margin moves the other, in [−1, 1]; 0 for an image without a gradient.
+    model: a homogeneous MLP. x (N, C, H, W) float32 in [0, 1] under labels y (N,). All on the CPU.
+    """
+
+    model: MLP
+    x: Tensor
+    y: Tensor
+
+    def pairs(self, first: Tensor, second: Tensor) -> Tensor:
+        from vestige.image.kernel import paired_cosines
+
+        parts = [torch.empty(0)]
+        for start in range(0, len(first), IMAGES):
+            some = slice(start, start + IMAGES)
+            parts.append(paired_cosines(self._factors(first[some]), self._factors(second[some])).float())
+        return torch.cat(parts)
+
+    def _values(self, rows: Tensor, first: int) -> Iterator[tuple[int, Tensor]]:
+        from vestige.image.kernel import cosines
+
+        asked = self._factors(rows)
+        for at in range(first, len(self.x), IMAGES):
+            yield at, cosines(asked, self._factors(slice(at, at + IMAGES))).float()
+
+    def _factors(self, rows: Tensor | slice) -> Factors:
+        from vestige.image.kernel import factors
+
+        return factors(self.model, self.x[rows], self.y[rows])
+
+
+def named(modality: str, by: str, encoder: str | None, *, learned: bool) -> tuple[str, ...]:
+    """The measures that `by` names: one of the modality's, or all. learned: whether there is a trained model.
+
+    Raises InputError for others, and for an encoder or a model that none of them uses.
+    """
     known = MEASURES[modality]
     if by != "all" and by not in known:
         raise InputError(f"unknown measure {by!r} for {modality}; known: {', '.join(known)}, all")
-    names = known if by == "all" else (by,)
+    names = tuple(name for name in known if learned or name != LEARNED) if by == "all" else (by,)
+    if by == LEARNED and not learned:
+        raise InputError(
+            f"the measure {LEARNED} is one of a trained model; name its run folder: vestige similar --by {LEARNED} "
+            "--run FOLDER --ids …"
+        )
+    if learned and LEARNED not in names:
+        raise InputError(f"--run is used by the measures {LEARNED} and all; this is by {by}")
     if encoder and "embedding" not in names:
         raise InputError(f"--encoder {encoder} is used by the measures embedding and all; this is by {by}")
     return names
@@ -155,9 +228,20 @@ def check_encoder(modality: str, encoder: str | None) -> None:
 
 
 def build(
-    samples: Samples, modality: str, names: Sequence[str], *, encoder: str | None = None, targets: int, say: Say
+    samples: Samples,
+    modality: str,
+    names: Sequence[str],
+    *,
+    encoder: str | None = None,
+    model: nn.Module | None = None,
+    targets: int,
+    say: Say,
 ) -> dict[str, Measure]:
-    """The measures of these names over a data set, by name. targets: of how many records the nearest will be asked."""
+    """The measures of these names over a data set, by name.
+
+    model: of `influence`. targets: of how many records the nearest will be asked. Raises InputError for a model that
+    is not the homogeneous MLP.
+    """
     made: dict[str, Measure] = {}
     for name in names:
         if name == "ssim":
@@ -170,6 +254,8 @@ def build(
             made[name] = Ssim(samples.x, likely, workers=os.cpu_count() or 1)
         elif name == "embedding":
             made[name] = Cosine(_encode(samples, modality, encoder or ENCODERS[modality], say))
+        elif name == LEARNED and model is not None:
+            made[name] = Influence(Trained.of(model, None).model, samples.x, samples.y)
         else:
             from vestige.text.data import texts
 

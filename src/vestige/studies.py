@@ -140,7 +140,7 @@ QUANTITIES = {
     "lira_auc": "LiRA's AUC",
     "u_lira_auc": "U-LiRA's AUC",
     "average_gap": "average gap",
-    "similar_share": "similar samples' share in the margin",
+    "similar_share": "similar share",
 }
 
 METHOD_STAGES = (

@@ -225,6 +225,8 @@ def show_similar(record: dict[str, Any]) -> None:
         console.print(table)
         console.print()
     console.print(f"random: how many of {pairs:,} {record['null']['what']} reach the value; {record['how']}.")
+    if record["model"]:
+        console.print(Text(f"influence: by the gradients of {record['model']['what']}."))
 
 
 def show_duplicates(record: dict[str, Any]) -> None:

@@ -44,12 +44,7 @@ class Factors:
 
     def norms(self) -> Tensor:
         """‖∇m_i‖² of each sample, (N,): the kernel's diagonal."""
-        return torch.stack(
-            [
-                (delta**2).sum(1) * ((a**2).sum(1) + (layer == 0))
-                for layer, (a, delta) in enumerate(zip(self.inputs, self.back, strict=True))
-            ]
-        ).sum(0)
+        return paired(self, self)
 
 
 def factors(model: MLP, x: Tensor, y: Tensor) -> Factors:
@@ -82,6 +77,27 @@ def kernel(left: Factors, right: Factors, *, block: int = BLOCK) -> Tensor:
     return found
 
 
+def paired(left: Factors, right: Factors) -> Tensor:
+    """⟨∇m_i, ∇m_i'⟩ of the i-th of `left` with the i-th of `right`, (N,) float64."""
+    return torch.stack(
+        [
+            (left.back[layer] * right.back[layer]).sum(1)
+            * ((left.inputs[layer] * right.inputs[layer]).sum(1) + (layer == 0))
+            for layer in range(left.degree)
+        ]
+    ).sum(0)
+
+
+def cosines(left: Factors, right: Factors, *, block: int = BLOCK) -> Tensor:
+    """`kernel` over the lengths of both gradients: their cosines in [−1, 1], (N, M); 0 where a gradient is 0."""
+    return kernel(left, right, block=block).mul_(_scale(left)[:, None]).mul_(_scale(right)).clamp_(-1, 1)
+
+
+def paired_cosines(left: Factors, right: Factors) -> Tensor:
+    """`cosines` of the i-th of `left` with the i-th of `right`, (N,)."""
+    return (paired(left, right) * _scale(left) * _scale(right)).clamp_(-1, 1)
+
+
 def gram(samples: Factors, *, block: int = BLOCK) -> Tensor:
     """`kernel(samples, samples)`, half of it computed."""
     found = torch.zeros(len(samples), len(samples), dtype=torch.float64)
@@ -102,6 +118,12 @@ def project(samples: Factors, theta: Weights) -> Tensor:
         for a, delta, weight in zip(samples.inputs, samples.back, theta.layers, strict=True)
     ]
     return torch.stack(layers).sum(0) + samples.back[0] @ theta.bias.double()
+
+
+def _scale(samples: Factors) -> Tensor:
+    """1 / ‖∇m_i‖, and 0 for a gradient of 0."""
+    norms = samples.norms()
+    return torch.where(norms > 0, norms.rsqrt(), 0.0)
 
 
 def _at(samples: Factors, rows: slice) -> Factors:

@@ -19,8 +19,10 @@ Words = list[tuple[str, bool]]
 """Pieces of a text, and whether each differs."""
 
 HERE = Path(__file__).parent
-SIDE, SMALL, PITCH, ROW = 120, 92, 104, 146
-"""Side of a target and of a neighbour, distance of columns and of rows."""
+SIDE, SMALL, PITCH, ROW, LINE = 120, 92, 104, 146, 14
+"""Side of a target and of a neighbour, distance of columns, of rows with one line of values, and of such lines."""
+ABREAST = 2
+"""Values in a line."""
 LEFT = 172
 COLUMNS = (WIDTH - LEFT) // PITCH
 NULL_HIGH = 150
@@ -58,27 +60,31 @@ def page(record: Record, contents: Contents) -> str:
     )
 
 
-def draw_row(target: str, others: Sequence[tuple[str, str, str]], contents: Contents) -> str:
-    """A target (or the first of a group) and its similar images. others: (id, line below it, what it says)."""
+def draw_row(target: str, others: Sequence[tuple[str, Sequence[str], str]], contents: Contents) -> str:
+    """A target (or the first of a group) and its similar images. others: (id, lines of values, what it says)."""
     rows = max(-(-len(others) // COLUMNS), 1)
+    high = ROW + LINE * (max((len(lines) for _, lines, _ in others), default=1) - 1)
     label = contents[target]["label"]
     parts = [
         picture(0, 0, SIDE, contents[target]["pixels"], f"{target}, class {label}", "original"),
         text(0, SIDE + 18, _short(target, 22), "note", target),
         text(0, SIDE + 33, f"class {label}", "note"),
     ]
-    for place, (name, value, says) in enumerate(others):
-        x, y = LEFT + place % COLUMNS * PITCH, place // COLUMNS * ROW
+    for place, (name, lines, says) in enumerate(others):
+        x, y = LEFT + place % COLUMNS * PITCH, place // COLUMNS * high
         shown = contents[name]
         same = "" if shown["label"] == label else ", not the same"
         parts += [
             picture(x, y, SMALL, shown["pixels"], says, "original"),
-            text(x, y + SMALL + 16, value, "score"),
+            *(text(x, y + SMALL + 16 + at * LINE, value, "score") for at, value in enumerate(lines)),
+        ]
+        y += LINE * (len(lines) - 1)
+        parts += [
             text(x, y + SMALL + 30, _short(name, 15), "tiny", name),
             text(x, y + SMALL + 43, f"class {_short(shown['label'], 4)}{same}", "tiny"),
         ]
-    what = f"{target} and similar records: " + "; ".join(f"{name} {value}" for name, value, _ in others)
-    return svg(WIDTH, max(rows * ROW, SIDE + 40), what, parts, "gallery")
+    what = f"{target} and similar records: " + "; ".join(f"{name} {' · '.join(lines)}" for name, lines, _ in others)
+    return svg(WIDTH, max(rows * high, SIDE + 40), what, parts, "gallery")
 
 
 def draw_null(record: Record, measure: str) -> str:
@@ -139,7 +145,7 @@ def _similar(record: Record, contents: Contents) -> list[dict[str, Any]]:
         }  # fmt: skip
         if record["modality"] == "image":
             drawn = [
-                (one["id"], " · ".join(number(one["similarity"][name], 3) for name in measures),
+                (one["id"], _lines([number(one["similarity"][name], 3) for name in measures]),
                  f"{one['rank']}. {one['id']}, class {one['label']}: " + "; ".join(
                      f"{name} {number(one['similarity'][name], 3)}, reached by "
                      f"{one['random_pairs_reaching'][name]} of {pairs} random pairs" for name in measures))
@@ -166,7 +172,7 @@ def _duplicates(record: Record, contents: Contents) -> list[dict[str, Any]]:
             "figure": None,
         }
         if record["modality"] == "image":
-            lot["figure"] = _markup(draw_row(first, [(name, "", name) for name in others], contents))
+            lot["figure"] = _markup(draw_row(first, [(name, [""], name) for name in others], contents))
         else:
             lot["text"] = contents[first]
             lot["rows"] = [
@@ -176,6 +182,11 @@ def _duplicates(record: Record, contents: Contents) -> list[dict[str, Any]]:
             ]  # fmt: skip
         lots.append(lot)
     return lots
+
+
+def _lines(values: Sequence[str]) -> list[str]:
+    """Values that fit below a picture: two in a line."""
+    return [" · ".join(values[at : at + ABREAST]) for at in range(0, len(values), ABREAST)]
 
 
 def _similar_headline(record: Record) -> str:
@@ -205,8 +216,9 @@ def _duplicates_headline(record: Record) -> str:
 
 
 def _deck(record: Record) -> str:
-    encoder = f", encoder {record['encoder']}" if record["encoder"] else ""
-    return f"{record['records']:,} records of {record['data']}; {' and '.join(record['measures'])}{encoder}."
+    encoder = f"; encoder {record['encoder']}" if record["encoder"] else ""
+    model = f"; influence by the gradients of {record['model']['what']}" if record["model"] else ""
+    return f"{record['records']:,} records of {record['data']}; by {', '.join(record['measures'])}{encoder}{model}."
 
 
 def _limits(record: Record) -> list[str]:
@@ -217,6 +229,12 @@ def _limits(record: Record) -> list[str]:
             "Similar is what the measure says. The random pairs tell how much a value means in this set, not what "
             "caused it.",
         ]
+        if record["model"]:
+            found.append(
+                "Influence: the cosine of the gradients of two margins, so their labels count too. It says that what "
+                "moves the one margin of this model moves the other, not that they look alike; another model has other "
+                "values."
+            )
         if record["by"] == "all":
             found.append(
                 "By all: the order joins the rankings of the measures (reciprocal rank fusion); it has no scale of its "
