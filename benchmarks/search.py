@@ -104,7 +104,8 @@ def images():
              "two_stage_cpu_seconds": quick_cpu, "ratio": round(cpu / quick_cpu, 1), "recall_at_10": round(share, 4)}
         )  # fmt: skip
     return {
-        "images": len(x), "queries": QUERIES, "k": K, "threads": 1, "candidates": lowpass.CANDIDATES,
+        "images": len(x), "queries": QUERIES, "k": K, "threads": {"exact": 2, "two-stage": 1},
+        "candidates": lowpass.CANDIDATES,
         "index_seconds": build_wall, "index_cpu_seconds": build_cpu, "index_mib": round(made.vectors.nbytes / 2**20),
         "kernel_error_bound": search.error(x), "seeds": seeds,
     }  # fmt: skip
