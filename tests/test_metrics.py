@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import jensenshannon
@@ -128,6 +128,7 @@ def test_klom_by_hand():
 
 
 @given(arrays(np.float64, (6, 3), elements=st.floats(-50, 50)))
+@example(np.array([[0.0, 5e-324, 5e-324]] + [[5e-324] * 3] * 5))
 def test_klom_of_identical_sets_is_0(margins):
     assert (metrics.klom(margins, margins) == 0).all()
     assert (metrics.klom(margins, margins + 1000) > 1).all()
