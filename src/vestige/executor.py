@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -21,6 +22,7 @@ from vestige.types import MissingError, VestigeError
 
 Job = TypeVar("Job")
 Failure = tuple[Job, str]
+_interrupted = threading.Event()
 
 
 def run_local(
@@ -44,7 +46,9 @@ def run_local(
     try:
         running: dict[Future[None], Job] = {pool.submit(work, job): job for job in jobs}
         while running:
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            if _interrupted.is_set():
+                raise KeyboardInterrupt
+            for future in wait(running, 1.0, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
                 try:
                     future.result()
@@ -67,6 +71,17 @@ def run_local(
         raise
     pool.shutdown()
     return failures
+
+
+def note_interrupts() -> None:
+    """Remember an interrupt as well as raising it: Python drops one that falls into a callback during an import."""
+
+    def note(number: int, frame: object) -> None:
+        _interrupted.set()
+        raise KeyboardInterrupt
+
+    _interrupted.clear()
+    signal.signal(signal.SIGINT, note)
 
 
 def say(message: str) -> None:
@@ -98,8 +113,6 @@ def one_thread() -> None:
 
 def _settle() -> None:
     """In a new worker: one thread, and no life after the parent's."""
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     one_thread()
     threading.Thread(target=_die_with_parent, daemon=True).start()

@@ -69,8 +69,10 @@ def main() -> None:
     """Run the command line; the only place where exceptions become exit statuses."""
     import traceback
 
+    from vestige.executor import note_interrupts
     from vestige.types import VestigeError
 
+    note_interrupts()
     status: Any = 0
     try:
         app()
