@@ -40,9 +40,9 @@ STUDIES = {
     "enhanced-emoji": "study image-enhanced --preset small --data emoji --seed 10 --seeds 3",
     "methods-mnist": "study image-methods --preset small --data mnist --seeds 5",
     "quickstart-text": "quickstart --modality text",
-    "text-target": "study text-target --preset small --seeds 1",
-    "text-similar": "study text-similar --preset small --seeds 1",
-    "text-heldout": "study text-heldout --preset small --seeds 1",
+    "text-target": "study text-target --preset small",
+    "text-similar": "study text-similar --preset small",
+    "text-heldout": "study text-heldout --preset small",
 }
 SHARED = {
     "enhanced-mnist": "similar-mnist", "enhanced-fmnist": "similar-fmnist", "similar-emoji": "small-emoji",
@@ -51,7 +51,7 @@ SHARED = {
     "text-similar": "text-target", "text-heldout": "text-target",
 }  # fmt: skip
 """Study → one with runs in common, which are taken over from there where they stand."""
-RESUMED = ("text-target", "text-similar", "text-heldout")
+RESUMED = ("dose-mnist", "text-target", "text-similar", "text-heldout")
 """Studies of hours: what an earlier call has finished stands, and what all steps took is told from their run.json."""
 PAGES = ("paper-mnist", "text-target")
 """Studies whose report is kept too."""
