@@ -183,6 +183,17 @@ def test_settings_of_an_unknown_method_are_refused():
         language.plan(settings([*TINY, "unlearn.methods={GAGA: {steps: 3}}"]))
 
 
+def test_the_head_of_a_language_model_is_split_among_training_pairs(study, run):
+    out, _ = study
+    code, said, err = run("influence", "--out", out, "--training", "with", "--by", "representer", "--json")
+    assert code == 0, err
+    for one in json.loads(said)["shares"]:
+        assert sum(one["parts"].values()) == pytest.approx(one["margin"])
+        assert (one["by"], one["refit"], "of their margins" in one["note"]) == ("representer", True, True)
+    code, said, _ = run("influence", "--out", out, "--training", "with", "--stage", "R0", "--by", "representer")
+    assert (code, "unexplained" in said) == (0, True)
+
+
 def test_influence_of_a_language_model_is_told_by_gradients(study, run):
     out, _ = study
     code, said, err = run("influence", "--out", out, "--training", "with", "--json")
@@ -192,7 +203,7 @@ def test_influence_of_a_language_model_is_told_by_gradients(study, run):
     assert all(one["by"] == "gradient" and "approximation" in one["note"] for one in shares)
     assert all(one["similarity"]["own"] == pytest.approx(1) for one in shares)
     assert run("influence", "--out", out, "--training", "with")[0] == 0
-    for more, says in ((["--by", "exact"], "by gradient only"), (["--stage", "base"], "trained on none"),
+    for more, says in ((["--by", "exact"], "or --by representer"), (["--stage", "base"], "trained on none"),
                        (["--stage", "R9"], "has no run of R9"), (["--ids", "nobody"], "nobody")):  # fmt: skip
         code, _, err = run("influence", "--out", out, *more)
         assert (code, says in err) == (2, True), err

@@ -147,9 +147,9 @@ INFLUENCE_CAPTION = (
 
 
 LAST_LAYER_CAPTION = (
-    "Parts of the margin (the own class's logit over the others), in logits; they sum to it. unexplained: what the "
-    "last layer's sum over training samples leaves of it, with ? where that is more than half. Below: the training "
-    "samples that carry most, largest first."
+    "Parts of the margin (the own class's logit over the others; of an answer the mean over its tokens), in logits; "
+    "they sum to it. unexplained: what the last layer's sum over training samples leaves of it, with ? where that is "
+    "more than half. Below: the training samples that carry most, largest first."
 )
 
 

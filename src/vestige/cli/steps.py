@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -241,9 +241,10 @@ def _influence_of_language(
     from vestige.terminal import show_influence
     from vestige.types import InputError
 
-    if other or by not in (None, "gradient"):
+    if other or by not in (None, "gradient", "representer"):
         raise InputError(
-            "of a language model influence tells by gradient only: leave out --by, --residual, --as-trained"
+            "of a language model influence tells --by gradient or --by representer (its head, refitted); leave out "
+            "--residual and --as-trained"
         )
     stages, arms = stage or ["before"], [arm_of(training)] if training else laboratory.config.training
     runs = [run for run in laboratory.plan() if run.stage in stages and run.training in arms]
@@ -253,7 +254,8 @@ def _influence_of_language(
             f"{', '.join(laboratory.config.stages)}"
         )
     one_thread()
-    found = [record for run in runs for record in laboratory.look_into(run, ids, say)]
+    how: Literal["gradient", "representer"] = "representer" if by == "representer" else "gradient"
+    found = [record for run in runs for record in laboratory.look_into(run, ids, say, by=how)]
     if json:
         show_record({"shares": found}, json)
     else:

@@ -110,19 +110,29 @@ class Representers:
     violation: float | None
 
     @property
-    def warning(self) -> str:
-        """Why the parts rest on little, "" where they do not."""
+    def stopped(self) -> str:
+        """Why a refit is not to be relied on, "" where it is."""
         if self.violation is not None and self.violation > STATIONARY:
             return (
                 f"the refit stopped {self.violation:.0e} away from stationarity; the parts are off by as much or more"
             )
-        if self.explained >= ENOUGH:
-            return ""
-        return (
-            f"the sum over training samples explains only {100 * max(self.explained, 0):.0f} % of the logits "
-            f"({100 * ENOUGH:.0f} % would do): the last layer is too far from stationarity; read the parts with what "
-            "is unexplained beside them" + ("" if self.refit else ", or refit it")
-        )
+        return ""
+
+    @property
+    def warning(self) -> str:
+        """Why the parts rest on little, "" where they do not."""
+        return self.stopped or too_little(self.explained, "logits", self.refit)
+
+
+def too_little(explained: float, what: str, refit: bool) -> str:
+    """The warning where sums over training samples explain little of the `what`, "" where they do not."""
+    if explained >= ENOUGH:
+        return ""
+    return (
+        f"the sum over training samples explains only {100 * max(explained, 0):.0f} % of the {what} "
+        f"({100 * ENOUGH:.0f} % would do): the last layer is too far from stationarity; read the parts with what "
+        "is unexplained beside them" + ("" if refit else ", or refit it")
+    )
 
 
 def represent(members: LastLayer, *, decay: float, refit: bool) -> Representers:

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vestige.config import MLPConfig, ModelConfig
-from vestige.influence import gradients, representer
-from vestige.influence.exact import Start, contributions, explain, tolerance
+from vestige.influence import answers, gradients, representer
+from vestige.influence.exact import Contributions, Start, contributions, explain, tolerance
 from vestige.influence.share import Kin, divide, record, shares
 from vestige.types import InputError, Samples
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from vestige.modality import Modality
+    from vestige.modality import Language, Modality
 
 WAYS = ("exact", "representer", "gradient")
 """By multipliers (the homogeneous MLP), by the last layer's representers, by gradient similarity (any one network)."""
 
 LAST_LAYER = (
     "the last layer only: what the layers before it owe to each sample is not asked. It {how} (weight decay "
-    "{decay:g}); its sums over training samples explain {explained:.0f} % of their logits"
+    "{decay:g}); its sums over training samples explain {explained:.0f} % of their {what}"
 )
 
 REFIT, AS_TRAINED = "was refitted to the network's own answers until stationary", "is as it was trained"
@@ -88,16 +88,44 @@ def by_representers(
     seen = representer.look(model, members, modality=modality)
     found = representer.represent(seen, decay=decay or (representer.DECAY if refit else 0.0), refit=refit)
     top = representer.contributions(found, representer.look(model, asked, modality=modality))
-    percent = 100 * max(found.explained, 0)
-    note = LAST_LAYER.format(how=REFIT if refit else AS_TRAINED, decay=found.decay, explained=percent)
+    return _last_layer(found, top, kin, found.explained, "logits", found.warning)
+
+
+def by_answer_tokens(
+    model: nn.Module, members: Samples, asked: Samples, kin: Mapping[str, Kin], *, modality: Language, decay: float
+) -> list[dict[str, Any]]:
+    """Shares of each pair's mean margin in the head of a language model, refitted to what the model says.
+
+    A head that training started from elsewhere is no sum over these pairs, so it is never told of as it was trained.
+    decay, fields: as of `by_representers`; explained is of the margins of the training pairs' answer tokens.
+    """
+    learned, there = answers.look(model, members, asked, modality=modality)
+    found = representer.represent(learned.tokens, decay=decay or representer.DECAY, refit=True)
+    share = answers.explained(found, learned)
+    warning = found.stopped or representer.too_little(share, "margins", True)
+    return _last_layer(found, answers.by_pair(found, learned, there), kin, share, "margins", warning)
+
+
+def _last_layer(
+    found: representer.Representers,
+    top: Contributions,
+    kin: Mapping[str, Kin],
+    explained: float,
+    what: str,
+    warning: str,
+) -> list[dict[str, Any]]:
+    """The records of these margins. explained, what: how much the sum over training samples explains, and of what."""
+    note = LAST_LAYER.format(
+        how=REFIT if found.refit else AS_TRAINED, decay=found.decay, explained=100 * max(explained, 0), what=what
+    )
     made = []
-    for name, margin in zip(asked.ids, top.margin.tolist(), strict=True):
+    for name, margin in zip(top.ids, top.margin.tolist(), strict=True):
         parts = divide(top, name, kin.get(name, {}))
         del parts["start"]
         made.append({
             "target": name, "margin": margin, "parts": parts, "ranges": {},
-            "top": [list(pair) for pair in top.top(name)], "explained": found.explained, "why": "",
-            "by": "representer", "refit": refit, "decay": found.decay, "note": note, "warning": found.warning,
+            "top": [list(pair) for pair in top.top(name)], "explained": explained, "why": "",
+            "by": "representer", "refit": found.refit, "decay": found.decay, "note": note, "warning": warning,
         })  # fmt: skip
     return made
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from vestige.store import Store
 from vestige.types import InputError, Run, Scores, ShadowRun
 
 if TYPE_CHECKING:
+    from vestige.modality import Language
     from vestige.text import LanguageModel
     from vestige.types import Samples, Split
 
@@ -232,10 +233,13 @@ class TextLaboratory:
             returns = self.store.load("outputs", self.returns_name(run)).facts["returns"]
         return Kept(scores, split, tuple(entry.facts["targets"]), returns)
 
-    def look_into(self, run: Run, ids: Iterable[str] | None, say: Say) -> list[dict[str, Any]]:
-        """Which training pairs pull the way these pull, by default the run's targets, in one model.
+    def look_into(
+        self, run: Run, ids: Iterable[str] | None, say: Say, *, by: Literal["gradient", "representer"] = "gradient"
+    ) -> list[dict[str, Any]]:
+        """Which training pairs carry what one model says to these, by default the run's targets.
 
-        An approximation: see `influence.by_gradients`. A model that is not kept is made again. Raises InputError for
+        by: whose gradients are like theirs (`influence.by_gradients`), or what the head's representers say
+        (`influence.by_answer_tokens`). A model that is not kept is made again. Raises InputError for
         the base model, which was trained on none of them, and for ids that the data set does not have.
         """
         from vestige import influence
@@ -247,9 +251,14 @@ class TextLaboratory:
         members = samples.take(split.training(run.training)).without(_left_out(split, run.stage))
         asked = samples.take(dict.fromkeys(ids) if ids else _targets(split, run))
         model = self.model(run, samples, split, say)
-        say(f"gradients of {len(members)} training pairs, for each of {len(asked)}")
-        kin = influence.kin_of(split, run.training)
-        found = influence.by_gradients(model, members, asked, kin, modality=modality("text"))
+        kin, room = influence.kin_of(split, run.training), modality("text")
+        if by == "gradient":
+            say(f"gradients of {len(members)} training pairs, for each of {len(asked)}")
+            found = influence.by_gradients(model, members, asked, kin, modality=room)
+        else:
+            say(f"refitting the head to the answers of {len(members)} training pairs")
+            decay, language = self.config.train.weight_decay, cast("Language", room)
+            found = influence.by_answer_tokens(model, members, asked, kin, modality=language, decay=decay)
         return [{"kind": "run", **asdict(run), **record} for record in found]
 
     def model(self, run: Run, samples: Samples, split: Split, say: Say) -> LanguageModel:
