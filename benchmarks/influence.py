@@ -338,7 +338,7 @@ def partners(j, pool, seed, settings):
 
 def deletion(options):
     lines = []
-    for seed in options.seeds[:2]:
+    for seed in options.seeds:
         for transform in ("mask", "shift"):
             settings, samples, split = draw("mnist", seed, [f"data.transform={transform}"])
             arm = samples.take(split.training("with"))
