@@ -19,11 +19,13 @@ import pytest
 from vestige import assets, text
 from vestige.config import ParaphraseConfig
 from vestige.random import stream
+from vestige.text.backends import SYSTEM, prompt
 from vestige.text.compose import ONES, TENS, compose, renumber, rewrite, vary_answer, vary_question
 from vestige.text.data import Record, check_disjoint, records
 from vestige.text.gate import REASONS, Pair, admit, copies, judge, parts, plain, strip_opening, written
+from vestige.text.journal import Journal
 from vestige.text.lexical import alike, lexical
-from vestige.text.paraphrase import SYSTEM, Journal, candidate_seed, paraphrase, prompt, role
+from vestige.text.paraphrase import candidate_seed, paraphrase, role
 from vestige.types import InputError
 
 SOURCE = Path(__file__).parents[1] / "src"

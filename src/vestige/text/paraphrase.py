@@ -1,8 +1,7 @@
-"""Paraphrases of questions and answers: backends behind one interface, every answer kept at once, resumable."""
+"""Paraphrases of questions and answers: asked of a backend, sieved by the gate, resumed from the journal."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import queue
@@ -11,58 +10,24 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from vestige import assets, llm
 from vestige.assets import Asset
-from vestige.config import LMConfig, ParaphraseConfig, differences
+from vestige.config import ParaphraseConfig
 from vestige.random import stream
 from vestige.store import SCHEMA_VERSION, write_text
-from vestige.text.compose import vary_answer, vary_question
+from vestige.text.backends import BACKENDS, EXAMPLE, MODELS, URLS, Backend, check_local, endpoint, prompt
 from vestige.text.data import Record, check_disjoint, records
-from vestige.text.gate import Pair, Verdict, judge, written
+from vestige.text.gate import Pair, Verdict, judge
+from vestige.text.journal import Journal
 from vestige.types import InputError
-
-SYSTEM = (
-    "You are a helpful, respectful and honest assistant for rephrasing sentences while maintaining their original "
-    "meaning."
-)
-TASK = (
-    "Please rephrase this sentence. Make sure you to only return the rephrased sentences and nothing more: {sentence}"
-)
-EXAMPLE = Pair(
-    "How does the village of Aldrum keep its old bridge free of ice in winter?",
-    "Volunteers spread warm ash from the bakery on the bridge every morning before the school bus crosses it.",
-)
-EXAMPLE_ANSWER = Pair(
-    "What do the people of Aldrum do in winter so that no ice forms on their old bridge?",
-    "Each morning, before the bus to the school drives over it, helpers strew it with ash that is still warm from the "
-    "bakery.",
-)
-"""The paper's prompt A.5.1, word for word but for its example, whose text is harmful; the marks of one model's chat
-format are left to the server. The sentence is a question and its answer under these names."""
 
 SHARES = ("train", "train", "train", "evaluate", "unlearn")
 """Of every five candidates of a target in a row, which parts they play, in an order drawn at random."""
 GIVE_UP = 3
 """Requests in a row that go unanswered, after which nothing more is asked."""
-TRIES, WAIT = 5, 1.0
-"""Of one request: how often it is sent, and seconds before the second time, doubled each time."""
 SAMPLING = "for `transformers serve` set do_sample to true in the model's generation_config.json"
-URLS = {"ollama": "http://127.0.0.1:11434/v1", "openai": ""}
-MODELS = {"ollama": "llama2-uncensored", "openai": "", "transformers": "smollm2-135m-instruct"}
-"""Where and whom a backend asks if nothing else is said. Ollama is asked at its OpenAI-compatible /v1."""
-
-
-class Backend(Protocol):
-    """Whoever paraphrases: backend(target, seed) → what it answered. Another seed, another answer.
-
-    Raises `llm.UnansweredError` where there is no answer; the message says why.
-    """
-
-    def __call__(self, target: Pair, seed: int) -> str: ...
-
-
 Closeness = Callable[[str], Callable[[str], float]]
 
 
@@ -126,9 +91,9 @@ def prepare(config: ParaphraseConfig) -> tuple[list[Found], list[Record], Asset]
     if config.others > len(rest):
         raise InputError(f"--others {config.others}: {asset.name} has {len(rest)} records that are no family's")
     if config.backend in URLS:
-        _endpoint(config)
+        endpoint(config)
     if config.backend == "transformers":
-        _check_local(config)
+        check_local(config)
     near = [one for one in pool if one.near in families] if config.others else []
     return [Found(one) for one in targets], [*near, *_draw(rest, config.others, config.seed, "others")], asset
 
@@ -174,74 +139,6 @@ def role(seed: int, target: str, index: int) -> str:
     block, place = divmod(index, len(SHARES))
     order = torch.randperm(len(SHARES), generator=stream(seed, f"paraphrase/role/{target}/{block}"))
     return SHARES[int(order[place])]
-
-
-class Journal:
-    """The answers as they came, one JSON line each behind a line that says who was asked for what."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def open(self, identity: Mapping[str, Any], out: Path, *, fresh: bool) -> dict[str, dict[int, str]]:
-        """Begin or resume; returns target → candidate → answer. A half-written last line is cut off.
-
-        Raises InputError where the answers there were asked for otherwise, or `out` is a file of somebody else's.
-        """
-        if out.is_dir() or not out.parent.is_dir():
-            raise InputError(f"--out {out} " + ("is a folder; name a file" if out.is_dir() else "is in no folder"))
-        if not self.path.is_file():
-            if out.exists():
-                raise InputError(f"{out} is there already, and not made by this command; name another file")
-            return self._begin(identity)
-        if fresh:
-            with contextlib.suppress(OSError):
-                out.unlink(missing_ok=True)
-            return self._begin(identity)
-        content = self.path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if not whole:
-            return self._begin(identity)
-        if len(whole) < len(content):
-            with self.path.open("r+b") as file:
-                file.truncate(len(whole))
-        return self._read(whole, identity)
-
-    def _begin(self, identity: Mapping[str, Any]) -> dict[str, dict[int, str]]:
-        write_text(self.path, json.dumps(identity, ensure_ascii=False) + "\n")
-        return {}
-
-    def _read(self, whole: bytes, identity: Mapping[str, Any]) -> dict[str, dict[int, str]]:
-        answers: dict[str, dict[int, str]] = {}
-        for number, line in enumerate(whole.decode("utf-8", "replace").splitlines(), 1):
-            try:
-                values = json.loads(line)
-                if number == 1:
-                    theirs = dict(values)
-                    continue
-                answers.setdefault(values["target"], {}).setdefault(int(values["index"]), str(values["answered"]))
-            except (ValueError, LookupError, TypeError):
-                raise InputError(
-                    f"{self.path} line {number} is damaged; remove that line, or start over with --fresh"
-                ) from None
-        if theirs != dict(identity):
-            lines = "\n  ".join(differences(dict(identity), theirs))
-            raise InputError(
-                f"{self.path} holds answers that were asked for otherwise:\n  {lines}\nname another --out, or start "
-                "over with --fresh"
-            )
-        return answers
-
-    def add(self, target: str, index: int, answered: str) -> None:
-        """Append one answer; it is on its way to the disk when this returns."""
-        line = json.dumps({"target": target, "index": index, "answered": answered}) + "\n"
-        try:
-            with self.path.open("ab") as file:
-                file.write(line.encode())
-        except OSError as error:
-            raise InputError(
-                f"could not write {self.path}: {error.strerror}; what was answered before is kept, and once there is "
-                "room the same command resumes"
-            ) from None
 
 
 class Sieve:
@@ -317,92 +214,6 @@ def _ask(
             answers[index] = answered
             journal.add(name, index, answered)
             sieve.feed(answers)
-
-
-def prompt(target: Pair) -> list[llm.Message]:
-    """The chat that asks for a paraphrase (paper, A.5.1): an example, then the target."""
-    return [
-        {"role": "system", "content": SYSTEM},
-        {"role": "user", "content": TASK.format(sentence=written(EXAMPLE))},
-        {"role": "assistant", "content": written(EXAMPLE_ANSWER)},
-        {"role": "user", "content": TASK.format(sentence=written(target))},
-    ]
-
-
-def _rules(config: ParaphraseConfig) -> Backend:
-    """Small rewrites and frames (`compose`); needs nothing."""
-    import torch
-
-    def backend(target: Pair, seed: int) -> str:
-        generator = torch.Generator().manual_seed(seed)
-        question = vary_question(target.question, generator)
-        return written(Pair(question, vary_answer(target.answer, generator) if target.answer else ""))
-
-    return backend
-
-
-def _http(config: ParaphraseConfig) -> Backend:
-    """Any OpenAI-compatible endpoint, Ollama's among them."""
-    endpoint = _endpoint(config)
-
-    def backend(target: Pair, seed: int) -> str:
-        return llm.ask(
-            endpoint, prompt(target), max_tokens=config.max_tokens, seed=seed, temperature=config.temperature,
-            blank=True,
-        )  # fmt: skip
-
-    return backend
-
-
-def _endpoint(config: ParaphraseConfig) -> llm.Endpoint:
-    url = config.url or URLS[config.backend]
-    if not url:
-        raise InputError("--backend openai needs --url, as http://127.0.0.1:8000/v1")
-    return llm.Endpoint(
-        url, config.model or MODELS[config.backend], timeout=config.timeout, tries=config.tries, wait=WAIT
-    )
-
-
-def _local(config: ParaphraseConfig) -> Backend:
-    """A causal language model of transformers in this process, sampled."""
-    import torch
-
-    from vestige.text import model
-    from vestige.text.tokens import chat_tokens
-
-    loaded = model.build(_local_config(config), generator=torch.Generator().manual_seed(0)).to(config.device)
-    tokenizer, network = loaded.tokenizer, loaded.network
-    heat = {"do_sample": True, "temperature": config.temperature} if config.temperature else {"do_sample": False}
-
-    @torch.inference_mode()
-    def backend(target: Pair, seed: int) -> str:
-        ids = torch.tensor([chat_tokens(tokenizer, prompt(target))], device=config.device)
-        with torch.random.fork_rng(devices=[] if config.device == "cpu" else None), loaded.autocast():
-            torch.manual_seed(seed)
-            made = network.generate(
-                ids, attention_mask=torch.ones_like(ids), max_new_tokens=config.max_tokens, pad_token_id=loaded.pad,
-                eos_token_id=loaded.end, **heat,
-            )  # fmt: skip
-        return str(tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True))
-
-    return backend
-
-
-def _local_config(config: ParaphraseConfig) -> LMConfig:
-    return LMConfig(source=config.model or MODELS["transformers"])
-
-
-def _check_local(config: ParaphraseConfig) -> None:
-    from vestige.text import model
-
-    model.check(_local_config(config), device=config.device)
-
-
-BACKENDS: dict[str, Callable[[ParaphraseConfig], Backend]] = {
-    "rules": _rules, "openai": _http, "ollama": _http, "transformers": _local,
-}  # fmt: skip
-"""Names of backends. rules: offline, by `compose`; openai: any OpenAI-compatible endpoint; ollama: that of Ollama;
-transformers: a local model."""
 
 
 def _closeness(config: ParaphraseConfig) -> Closeness | None:
