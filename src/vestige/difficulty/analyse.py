@@ -7,16 +7,16 @@ bootstrap draws of them; None where there is none. Records are plain: what is re
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vestige.difficulty.factors import FACTORS
-from vestige.difficulty.rank import DRAWS, interval, slopes, spearman
+from vestige.difficulty.rank import DRAWS, interval, mean, slopes, spearman
 from vestige.difficulty.score import FLOOR
+from vestige.difficulty.table import Doses, Measured
 from vestige.types import InputError
 from vestige.verify import mean_interval
 
@@ -30,90 +30,6 @@ ENOUGH = 0.8
 LEVEL = 0.05
 FEWEST = 5
 """Samples that a correlation needs."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What unlearning did to the samples of one data set and model, algorithm by algorithm, seed by seed.
-
-    name: of data set and model, "mnist cnn". ids: N samples. algorithms: A names. seeds: S. h: the score (A, S, N), NaN
-    where a run failed. gap: |p_before − p_ref| (A, S, N), the same for all algorithms that start from one model.
-    before: factor → (S, N). after: symptom → (A, S, N); NaN where a value does not exist. Raises InputError for shapes
-    that do not fit, and names that FACTORS does not have in that group.
-    """
-
-    name: str
-    ids: tuple[str, ...]
-    algorithms: tuple[str, ...]
-    seeds: tuple[int, ...]
-    h: Array
-    gap: Array
-    before: Mapping[str, Array]
-    after: Mapping[str, Array] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        shape = (len(self.algorithms), len(self.seeds), len(self.ids))
-        parts = {"h": (self.h, shape), "gap": (self.gap, shape)}
-        parts |= {name: (values, shape[1:]) for name, values in self.before.items()}
-        parts |= {name: (values, shape) for name, values in self.after.items()}
-        for name, (values, wanted) in parts.items():
-            if values.shape != wanted:
-                raise InputError(f"{self.name}: {name} must have shape {wanted}, got {values.shape}")
-        if 0 in shape:
-            raise InputError(f"{self.name}: samples, algorithms and seeds are needed, at least one of each")
-        for group, table in (("before", self.before), ("after", self.after)):
-            unknown = [name for name in table if name not in FACTORS or FACTORS[name].group != group]
-            if unknown:
-                known = ", ".join(name for name, factor in FACTORS.items() if factor.group == group)
-                raise InputError(f"{unknown[0]!r} is no factor {group} unlearning; known: {known}")
-
-    @property
-    def erasable(self) -> NDArray[np.bool_]:
-        """Where there is something to erase: a mean gap over seeds of at least 0.05, (A, N). All else is left out."""
-        return np.asarray(_mean(self.gap, 1) >= FLOOR - 1e-12)
-
-    @property
-    def runs(self) -> Array:
-        """1 − h (A, S, N), NaN where there is nothing to erase."""
-        return np.where(self.erasable[:, None], 1 - self.h, np.nan)
-
-    @property
-    def difficulty(self) -> Array:
-        """The mean of `runs` over the seeds that did not fail, (A, N)."""
-        return _mean(self.runs, 1)
-
-    @property
-    def overall(self) -> Array:
-        """The mean of `difficulty` over the algorithms (N,); NaN where it is not known for all that are known at all."""
-        each = self.difficulty
-        return np.asarray(each[~np.isnan(each).all(1)].mean(0)) if (~np.isnan(each)).any() else each[0]
-
-    def factors(self, group: str = "before") -> dict[str, Array]:
-        """Factor → its mean over seeds, (N,), or of a symptom (A, N)."""
-        table, axis = (self.before, 0) if group == "before" else (self.after, 1)
-        return {name: _mean(values, axis) for name, values in table.items()}
-
-
-@dataclass(frozen=True)
-class Doses:
-    """Difficulty of the same targets with 0, 1, … constructed similar samples in training.
-
-    name, algorithms: as in `Measured`. targets: T ids. doses: D numbers of similar samples. difficulty: mean over seeds,
-    (A, T, D), NaN where it does not exist. Raises InputError for another shape and fewer than two doses.
-    """
-
-    name: str
-    algorithms: tuple[str, ...]
-    targets: tuple[str, ...]
-    doses: tuple[int, ...]
-    difficulty: Array
-
-    def __post_init__(self) -> None:
-        shape = (len(self.algorithms), len(self.targets), len(self.doses))
-        if self.difficulty.shape != shape:
-            raise InputError(f"{self.name}: difficulty must have shape {shape}, got {self.difficulty.shape}")
-        if len(self.doses) < 2:
-            raise InputError(f"{self.name}: a trend needs at least two doses, got {len(self.doses)}")
 
 
 def inequality(measured: Measured) -> dict[str, Any]:
@@ -201,15 +117,15 @@ def agreement(measured: Measured) -> dict[str, Any]:
     values, draws = spearman(flat, flat)
     every = np.concatenate([values[None], draws]).reshape(-1, A, S, A, S).transpose(0, 1, 3, 2, 4)
     equal = np.eye(S, dtype=bool)
-    same = _mean(every[..., equal], -1)
+    same = mean(every[..., equal], -1)
     same[:, np.arange(A), np.arange(A)] = np.nan
-    other = _mean(every[..., ~equal], -1) if S > 1 else np.full_like(same, np.nan)
+    other = mean(every[..., ~equal], -1) if S > 1 else np.full_like(same, np.nan)
     off = ~np.eye(A, dtype=bool)
     ceilings = other[:, np.arange(A), np.arange(A)]
     bound = np.sqrt(np.clip(ceilings, 0, None)[:, :, None] * np.clip(ceilings, 0, None)[:, None])
-    cross, best = _mean(other[:, off], 1), _mean(bound[:, off], 1)
+    cross, best = mean(other[:, off], 1), mean(bound[:, off], 1)
     clean = np.divide(cross, best, out=np.full_like(cross, np.nan), where=best >= FLOOR)
-    of = {"cross": cross, "ceiling": _mean(ceilings, 1), "cross_same_seed": _mean(same[:, off], 1)}
+    of = {"cross": cross, "ceiling": mean(ceilings, 1), "cross_same_seed": mean(same[:, off], 1)}
     of["disattenuated"] = clean
     return (
         found
@@ -296,36 +212,43 @@ def constructed(doses: Doses) -> dict[str, Any]:
     """Question 5, constructed similar samples: difficulty of the same targets with 0, 1, … of them.
 
     {"data", "targets": ids, "doses", "algorithms": {name: curve}, "overall": curve of the mean over algorithms}, a curve
-    {"means": [record per dose], "slope": record (difficulty per similar sample, the mean of each target's least-squares
-    slope), "spearman": record (the mean of each target's own, over its doses)}. Bootstrap over targets, all doses of one
-    together; a target without all its doses is left out of a curve.
+    {"means": [record per dose], "erasable": [record per dose, the share of targets with something to erase], "slope":
+    record (difficulty per similar sample, the mean of each target's least-squares slope), "spearman": record (the mean of
+    each target's own, over its doses)}. Bootstrap over targets, all doses of one together. Where retained similar samples
+    know the target, there is less to erase with every one: such a dose of a target has no difficulty. So the means are over
+    other targets at each dose, and the trend is read from slope and spearman, each within one target that has at least
+    three doses.
     """
+    x = np.array(doses.doses, np.float64)
 
     def curve(values: Array) -> dict[str, Any]:
-        full = values[~np.isnan(values).any(1)]
-        n = len(full)
-        if n == 0:
-            nothing = interval(math.nan, np.full(1, math.nan), 0)
-            return {"means": [nothing] * len(doses.doses), "slope": nothing, "spearman": nothing}
-        x = np.array(doses.doses, np.float64)
-        slope = (full - full.mean(1, keepdims=True)) @ (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-        rho = spearman(full, x[None], draws=0)[0][:, 0]
-        rows = np.random.default_rng(0).integers(n, size=(DRAWS, n))
+        there = ~np.isnan(values)
+        full = values[there.sum(1) >= 3]
+        slope = np.array([slopes(x, row, draws=0)[0] for row in full])
+        rho = spearman(full, x[None], draws=0)[0][:, 0] if len(full) else slope
         return {
-            "means": [interval(column.mean(), column[rows].mean(1), n) for column in full.T],
-            "slope": interval(slope.mean(), slope[rows].mean(1), n),
-            "spearman": interval(_mean(rho, 0), _mean(rho[rows], 1), int((~np.isnan(rho)).sum())),
+            "means": [_over(column) for column in values.T],
+            "erasable": [_over(column) for column in there.T.astype(np.float64)],
+            "slope": _over(slope),
+            "spearman": _over(rho),
         }
 
-    there = doses.difficulty[~np.isnan(doses.difficulty).all((1, 2))]
-    overall = there.mean(0) if len(there) else doses.difficulty[0]
+    known = doses.difficulty[~np.isnan(doses.difficulty).all((1, 2))]
     return {
         "data": doses.name,
         "targets": list(doses.targets),
         "doses": list(doses.doses),
         "algorithms": {name: curve(of) for name, of in zip(doses.algorithms, doses.difficulty, strict=True)},
-        "overall": curve(overall),
+        "overall": curve(known.mean(0) if len(known) else doses.difficulty[0]),
     }
+
+
+def _over(values: Array) -> dict[str, Any]:
+    """The mean of what is not NaN, and its bootstrap interval."""
+    x = values[~np.isnan(values)]
+    if len(x) == 0:
+        return interval(math.nan, values, 0)
+    return interval(x.mean(), x[np.random.default_rng(0).integers(len(x), size=(DRAWS, len(x)))].mean(1), len(x))
 
 
 def holm(p: Sequence[float] | Array) -> Array:
@@ -351,7 +274,7 @@ def _p_value(value: float, draws: Array) -> float:
 
 def _factor(name: str, cells: list[dict[str, Any]], draws: list[Array]) -> dict[str, Any]:
     sure = [math.copysign(1, cell["value"]) for cell in cells if cell["adjusted"] < LEVEL]
-    effect = interval(float(np.mean([cell["value"] for cell in cells])), _mean(np.stack(draws), 0), len(cells))
+    effect = interval(float(np.mean([cell["value"] for cell in cells])), mean(np.stack(draws), 0), len(cells))
     sign = 1 if sum(sure) > 0 or (sum(sure) == 0 and effect["value"] > 0) else -1
     share, against = sure.count(sign) / len(cells), sure.count(-sign) / len(cells)
     return {
@@ -370,14 +293,6 @@ def _factor(name: str, cells: list[dict[str, Any]], draws: list[Array]) -> dict[
 def _varies(runs: Array) -> bool:
     """Whether an algorithm's difficulty (S, N) differs between samples, in some seed."""
     return any(len(x) >= FEWEST and x.std() > 1e-9 for x in (row[~np.isnan(row)] for row in runs))
-
-
-def _mean(values: Array, axis: int) -> Array:
-    """The mean of what is not NaN; NaN where nothing is."""
-    counts = (~np.isnan(values)).sum(axis)
-    return np.asarray(
-        np.divide(np.nansum(values, axis), counts, out=np.full(counts.shape, np.nan), where=counts > 0)
-    )
 
 
 def _table(values: Array) -> list[list[float | None]]:

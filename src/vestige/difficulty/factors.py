@@ -311,12 +311,16 @@ def _similar(
         tau = TAU[name] if tau is None else tau
     if tau is None:
         raise InputError("a measure of your own needs tau, from which on a sample counts as similar")
-    asked = torch.from_numpy(rows)
-    within, first = measure.within(asked, tau), measure.nearest(asked, 1)
-    number, mass, largest = np.zeros(len(rows)), np.zeros(len(rows)), np.full(len(rows), np.nan)
-    np.add.at(number, within.query.numpy(), 1)
-    np.add.at(mass, within.query.numpy(), within.value.double().numpy())
-    largest[first.query.numpy()] = first.value.double().numpy()
+    within = measure.within(torch.from_numpy(rows), tau)
+    query, value = within.query.numpy(), within.value.double().numpy()
+    number, mass, largest = np.zeros(len(rows)), np.zeros(len(rows)), np.full(len(rows), -np.inf)
+    np.add.at(number, query, 1)
+    np.add.at(mass, query, value)
+    np.maximum.at(largest, query, value)
+    alone = np.flatnonzero(number == 0)
+    if len(alone):
+        first = measure.nearest(torch.from_numpy(rows[alone]), 1)
+        largest[alone[first.query.numpy()]] = first.value.double().numpy()
     return {"similar_number": number, "similar_mass": mass, "similar_largest": largest}
 
 

@@ -29,7 +29,9 @@ def spearman(a: Array, b: Array, *, draws: int = DRAWS, seed: int = 0) -> tuple[
         for columns, second in _alike(b):
             there = first & second
             if there.sum() > 1:
-                found[:, rows[:, None], columns] = _correlations(a[rows][:, there], b[columns][:, there], counts[:, there])
+                found[:, rows[:, None], columns] = _correlations(
+                    a[rows][:, there], b[columns][:, there], counts[:, there]
+                )
     return found[0], found[1:]
 
 
@@ -57,6 +59,12 @@ def interval(value: float, draws: Array, n: int) -> dict[str, Any]:
     there = draws[~np.isnan(draws)]
     low, high = np.percentile(there, [2.5, 97.5]).tolist() if len(there) and n > 1 else (None, None)
     return {"value": float(value), "low": low, "high": high, "n": n}
+
+
+def mean(values: Array, axis: int) -> Array:
+    """The mean over this axis of what is not NaN; NaN where nothing is."""
+    counts = (~np.isnan(values)).sum(axis)
+    return np.asarray(np.divide(np.nansum(values, axis), counts, out=np.full(counts.shape, np.nan), where=counts > 0))
 
 
 def ranks(values: Array, counts: Array) -> Array:
