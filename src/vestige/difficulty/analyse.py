@@ -37,10 +37,10 @@ def inequality(measured: Measured) -> dict[str, Any]:
 
     {"data", "n", "asked", "nothing_to_erase": ids with nothing to erase for some algorithm, "overall": spread,
     "algorithms": {name: spread or None}, "ranking": [{"id", "difficulty", "low", "high", "algorithms": {name:
-    difficulty or None}}, … hardest first]}. A spread is {"mean", "gini": records, "quantiles": {"0", "0.1", "0.25", "0.5",
-    "0.75", "0.9", "1"}, "floor", "ceiling": share of samples with difficulty ≤ 0.01 and ≥ 0.99, "histogram": counts in
-    ten equal bins of 0…1}. overall: of the mean over algorithms; a ranked sample has all of them, and its low and high are
-    those of a t interval over them.
+    difficulty or None}}, … hardest first]}. A spread is {"mean", "gini": records, "quantiles": {"0", "0.1", "0.25",
+    "0.5", "0.75", "0.9", "1"}, "floor", "ceiling": share of samples with difficulty ≤ 0.01 and ≥ 0.99, "histogram":
+    counts in ten equal bins of 0…1}. overall: of the mean over algorithms; a ranked sample has all of them, and its low
+    and high are those of a t interval over them.
     """
     each, overall = measured.difficulty, measured.overall
     known = np.flatnonzero(~np.isnan(overall))
@@ -51,7 +51,8 @@ def inequality(measured: Measured) -> dict[str, Any]:
         own = {name: _plain(number) for name, number in zip(measured.algorithms, each[:, row], strict=True)}
         line = {"id": measured.ids[row], "difficulty": value, "low": low, "high": high, "algorithms": own}
         ranking.append(line)
-    nothing = [name for name, there in zip(measured.ids, measured.erasable.all(0), strict=True) if not there]
+    every = np.all(measured.erasable, axis=0)
+    nothing = [name for name, there in zip(measured.ids, every.tolist(), strict=True) if not there]
     return {
         "data": measured.name,
         "n": len(known),
@@ -211,13 +212,13 @@ def natural(measured: Measured, factor: str = "similar_mass") -> dict[str, Any]:
 def constructed(doses: Doses) -> dict[str, Any]:
     """Question 5, constructed similar samples: difficulty of the same targets with 0, 1, … of them.
 
-    {"data", "targets": ids, "doses", "algorithms": {name: curve}, "overall": curve of the mean over algorithms}, a curve
-    {"means": [record per dose], "erasable": [record per dose, the share of targets with something to erase], "slope":
-    record (difficulty per similar sample, the mean of each target's least-squares slope), "spearman": record (the mean of
-    each target's own, over its doses)}. Bootstrap over targets, all doses of one together. Where retained similar samples
-    know the target, there is less to erase with every one: such a dose of a target has no difficulty. So the means are over
-    other targets at each dose, and the trend is read from slope and spearman, each within one target that has at least
-    three doses.
+    {"data", "targets": ids, "doses", "algorithms": {name: curve}, "overall": curve of the mean over algorithms}, a
+    curve {"means": [record per dose], "erasable": [record per dose, the share of targets with something to erase],
+    "slope": record (difficulty per similar sample, the mean of each target's least-squares slope), "spearman": record
+    (the mean of each target's own, over its doses)}. Bootstrap over targets, all doses of one together. Where retained
+    similar samples know the target, there is less to erase with every one: such a dose of a target has no difficulty.
+    So the means are over other targets at each dose, and the trend is read from slope and spearman, each within one
+    target that has at least three doses.
     """
     x = np.array(doses.doses, np.float64)
 

@@ -36,7 +36,7 @@ def spearman(a: Array, b: Array, *, draws: int = DRAWS, seed: int = 0) -> tuple[
 
 
 def slopes(x: Array, y: Array, *, draws: int = DRAWS, seed: int = 0) -> tuple[float, Array]:
-    """The least-squares slope of y on x (N,), and those in bootstrap draws; where one is NaN, the sample is left out."""
+    """The least-squares slope of y on x, (N,) each, and those in bootstrap draws; NaN samples are left out."""
     counts = np.concatenate([np.ones((1, len(x))), resamples(len(x), draws, seed)])
     there = ~np.isnan(x) & ~np.isnan(y)
     w, x, y = counts[:, there], x[there], y[there]
@@ -93,7 +93,7 @@ def _scaled(values: Array, counts: Array) -> Array:
     found -= (w * found).sum(2, keepdims=True) / np.maximum(w.sum(2, keepdims=True), 1)
     found *= np.sqrt(w)
     length = np.linalg.norm(found, axis=2, keepdims=True)
-    return np.divide(found, length, out=np.full_like(found, np.nan), where=length > 1e-9)
+    return np.asarray(np.divide(found, length, out=np.full_like(found, np.nan), where=length > 1e-9))
 
 
 def _alike(values: Array) -> list[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
