@@ -7,7 +7,8 @@ bootstrap draws of them; None where there is none. Records are plain: what is re
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -150,30 +151,33 @@ def holding(measured: Sequence[Measured], group: str = "before") -> dict[str, An
     pairs, undefined = [], []
     for place, one in enumerate(measured):
         difficulty, factors = one.difficulty, one.factors(group)
-        names = list(factors)
-        for number, algorithm in enumerate(one.algorithms):
-            target = difficulty[number : number + 1]
-            if (~np.isnan(target)).sum() < FEWEST or np.nanstd(target) < 1e-9:
-                undefined.append([one.name, algorithm])
-                continue
-            pairs.append([one.name, algorithm])
-            if not names:
-                continue
-            columns = np.stack([factors[name] if group == "before" else factors[name][number] for name in names])
-            values, draws = spearman(columns, target, seed=place)
-            n = (~np.isnan(columns) & ~np.isnan(target)).sum(1)
-            for row, name in enumerate(names):
-                if np.isnan(values[row, 0]) or n[row] < FEWEST:
+        varied = [row for row, target in enumerate(difficulty) if _varies(target[None])]
+        undefined += [[one.name, name] for row, name in enumerate(one.algorithms) if row not in varied]
+        pairs += [[one.name, one.algorithms[row]] for row in varied]
+        for names, rows, columns in _cases(factors, varied):
+            values, draws = spearman(columns, difficulty[rows], seed=place)
+            for (i, name), (j, row) in product(enumerate(names), enumerate(rows)):
+                n = int((~np.isnan(columns[i]) & ~np.isnan(difficulty[row])).sum())
+                if np.isnan(values[i, j]) or n < FEWEST:
                     continue
-                record = interval(values[row, 0], draws[:, row, 0], int(n[row]))
-                p = _p_value(values[row, 0], draws[:, row, 0])
-                cells.append({"name": name, "data": one.name, "algorithm": algorithm} | record | {"p": p})
-                drawn.setdefault(name, []).append(draws[:, row, 0])
+                record = interval(values[i, j], draws[:, i, j], n) | {"p": _p_value(values[i, j], draws[:, i, j])}
+                cells.append({"name": name, "data": one.name, "algorithm": one.algorithms[row]} | record)
+                drawn.setdefault(name, []).append(draws[:, i, j])
     for cell, adjusted in zip(cells, holm([cell["p"] for cell in cells]), strict=True):
         cell["adjusted"] = float(adjusted)
     found = [_factor(name, [cell for cell in cells if cell["name"] == name], drawn[name]) for name in drawn]
     found.sort(key=lambda factor: (-abs(factor["effect"]["value"]), factor["name"]))
     return {"group": group, "tests": len(cells), "cells": pairs, "undefined": undefined, "factors": found}
+
+
+def _cases(factors: dict[str, Array], rows: list[int]) -> Iterator[tuple[list[str], list[int], Array]]:
+    """Names, algorithms and values (names, N) that are compared at once: a symptom has values of its own for each."""
+    shared = [name for name, values in factors.items() if values.ndim == 1]
+    own = [name for name, values in factors.items() if values.ndim == 2]
+    if shared and rows:
+        yield shared, rows, np.stack([factors[name] for name in shared])
+    for row in rows if own else ():
+        yield own, [row], np.stack([factors[name][row] for name in own])
 
 
 def natural(measured: Measured, factor: str = "similar_mass") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from vestige.types import InputError
 def answers(measured: Sequence[Measured], doses: Sequence[Doses] = ()) -> dict[str, Any]:
     """Question → its answer over these data sets, or {"missing": why}.
 
-    {"inequality": [one per data set], "agreement": […], "holding": of factors before, "symptoms": of those after,
+    {"inequality", "agreement": [one per data set], "holding": of factors before, "symptoms": of those after,
     "prediction": from factors of one model, "prediction_references": also from memorisation, "natural": [one per data set],
     "constructed": [one per data set with doses]}: what `analyse` and `judge` return. Raises InputError for no data set.
     """

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vestige.difficulty.predict import FEWEST, HARD, doubled, hardest, logistic, place, usable
-from vestige.difficulty.rank import DRAWS, interval, mean, ranks, resamples
+from vestige.difficulty.rank import DRAWS, interval, mean, resamples
 from vestige.difficulty.table import Measured
 from vestige.types import InputError
 
@@ -79,15 +79,17 @@ def evaluate(measured: Sequence[Measured], *, references: bool = False) -> dict[
 
 
 def auc_draws(scores: Array, hard: Array, counts: Array) -> Array:
-    """AUC in samples that hold case i counts[b, i] times, (B,): of P hard and Q other cases, (Σ rank − P(P+1)/2) / PQ.
+    """AUC, ties counted half, in B samples that hold case i counts[i, b] times, (B,).
 
     scores: (n,). hard: (n,), 1 or 0. NaN where a draw has cases of one kind only.
     """
-    positive = counts * (hard == 1)
-    p = positive.sum(1)
-    pairs = p * (counts.sum(1) - p)
-    above = (positive * ranks(scores, counts)).sum(1) - p * (p + 1) / 2
-    return np.asarray(np.divide(above, pairs, out=np.full(len(p), np.nan), where=pairs > 0))
+    chosen = hard == 1
+    members, null = counts[chosen], counts[~chosen]
+    away = scores[chosen][:, None] - scores[~chosen]
+    wins = (away > 0) + 0.5 * (away == 0)
+    pairs = members.sum(0) * null.sum(0)
+    above = ((wins.T @ members) * null).sum(0)
+    return np.asarray(np.divide(above, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
 
 
 def _cells(one: Measured, names: Sequence[str]) -> _Cells:
@@ -199,14 +201,14 @@ def _worth(tables: Sequence[_Cells], scores: Sequence[Array]) -> dict[str, Any]:
     lines, draws, curves, n = [], [], [], 0
     for number, (table, of) in enumerate(zip(tables, scores, strict=True)):
         size = table.hard.shape[1]
-        counts = np.concatenate([np.ones((1, size)), resamples(size, DRAWS, number)])
+        counts = np.concatenate([np.ones((size, 1)), resamples(size, DRAWS, number)], 1)
         n += int((~np.isnan(of)).any((0, 1)).sum())
         for algorithm, hard, each in zip(table.algorithms, table.hard, of, strict=True):
             found = []
             for given in each:
                 there = ~np.isnan(given)
                 if len(np.unique(hard[there])) == 2:
-                    found.append(auc_draws(given[there], hard[there], counts[:, there]))
+                    found.append(auc_draws(given[there], hard[there], counts[there]))
                     curves.append(_roc(given[there], hard[there]))
             if found:
                 draws += found
