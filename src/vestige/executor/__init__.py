@@ -12,6 +12,7 @@ from vestige.executor.local import (
     say,
     why,
 )
+from vestige.executor.ray import check_address, gather_ray
 
-__all__ = ["Failure", "Say", "check_device", "gather", "note_interrupts", "one_thread", "paced", "run_local", "say",
+__all__ = ["Failure", "Say", "check_address", "check_device", "gather", "gather_ray", "note_interrupts", "one_thread", "paced", "run_local", "say",
            "why"]  # fmt: skip
