@@ -6,12 +6,12 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vestige import config as settings
 from vestige import assets, presets, provenance, studies
+from vestige import config as settings
 from vestige.config import DifficultyConfig
 from vestige.difficulty import collect, plan
 from vestige.difficulty.journal import Part
@@ -285,15 +285,16 @@ def analyses(record: Mapping[str, Any]) -> dict[str, Any]:
 
     def constructed() -> dict[str, Any]:
         doses = table.doses(record)
-        return {"missing": "no sample got constructed similar ones (doses)"} if doses is None else ask_doses(doses)
+        if doses is None:
+            return {"missing": "no sample got constructed similar ones (doses)"}
+        return analyse.constructed(doses)
 
-    ask_doses = analyse.constructed
     try:
         measured = table.measured(record)
     except InputError as error:
         return {name: {"missing": str(error)} for name in QUESTIONS}
     found: dict[str, Any] = {}
-    for name, question in {
+    questions: dict[str, Callable[[], dict[str, Any]]] = {
         "inequality": lambda: analyse.inequality(measured),
         "agreement": lambda: analyse.agreement(measured),
         "holding": lambda: analyse.holding([measured]),
@@ -301,7 +302,8 @@ def analyses(record: Mapping[str, Any]) -> dict[str, Any]:
         "natural": lambda: analyse.natural(measured),
         "constructed": constructed,
         "predictor": lambda: judge.evaluate([measured]),
-    }.items():
+    }
+    for name, question in questions.items():
         try:
             found[name] = question()
         except InputError as error:
