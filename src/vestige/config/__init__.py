@@ -1,6 +1,7 @@
 """Configuration: one frozen model per stage, from presets, YAML and flags, and its fingerprint."""
 
 from vestige.config.base import Settings, differences, fingerprint
+from vestige.config.difficulty import DifficultyConfig, DifficultyData, ReferenceConfig
 from vestige.config.image import (
     STRENGTHS,
     CNNConfig,
@@ -26,6 +27,7 @@ from vestige.config.study import (
     TextStudyConfig,
     build,
     build_any,
+    build_difficulty,
     build_text,
     read_set,
     read_yaml,
@@ -51,6 +53,8 @@ __all__ = [
     "CNNConfig",
     "Dampening",
     "DataConfig",
+    "DifficultyConfig",
+    "DifficultyData",
     "LMConfig",
     "LoRA",
     "MLPConfig",
@@ -59,6 +63,7 @@ __all__ = [
     "ParaphraseConfig",
     "Recipe",
     "RecoverConfig",
+    "ReferenceConfig",
     "Relabel",
     "ResNetConfig",
     "Settings",
@@ -76,6 +81,7 @@ __all__ = [
     "UnlearnConfig",
     "build",
     "build_any",
+    "build_difficulty",
     "build_text",
     "differences",
     "fingerprint",
