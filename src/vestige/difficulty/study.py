@@ -47,11 +47,12 @@ def configure(file: Path | None = None, sets: list[str] | None = None, **flags: 
         asked["data"] = {"source": flags["data"]}
     if flags.get("model") is not None:
         asked["model"] = {"kind": flags["model"]}
-    elif assets.locate(flags.get("data") or "mnist").modality == "text":
-        asked["model"] = {"kind": "words"}
     # As a layer, so that a --set of one field leaves the others of its record.
     defaults = DifficultyConfig().model_dump(mode="json", include={"model", "train", "unlearn"})
     layers = [written, settings.read_set(sets or []), asked]
+    named = settings.build_difficulty([{"data": layer.get("data", {})} for layer in layers]).data.source
+    if assets.locate(named).modality == "text" and not any("model" in layer for layer in layers):
+        defaults |= {"modality": "labelled", "model": {"kind": "words"}}
     kind = settings.build_difficulty([defaults, *layers]).model.kind
     plain = {"train": presets.training(kind)["train"]} if kind != "cnn" and presets.training(kind) else {}
     own = {**plain, **KINDS.get(kind, {})}
