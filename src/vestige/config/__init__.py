@@ -8,6 +8,7 @@ from vestige.config.image import (
     DataConfig,
     MLPConfig,
     ModelConfig,
+    NetworkConfig,
     OutputsConfig,
     Recipe,
     RecoverConfig,
@@ -19,6 +20,7 @@ from vestige.config.image import (
     TrainConfig,
     UnlearnConfig,
 )
+from vestige.config.labelled import WordsConfig
 from vestige.config.study import (
     AnalyseConfig,
     AnyStudyConfig,
@@ -55,6 +57,7 @@ __all__ = [
     "LoRA",
     "MLPConfig",
     "ModelConfig",
+    "NetworkConfig",
     "OutputsConfig",
     "ParaphraseConfig",
     "Recipe",
@@ -74,6 +77,7 @@ __all__ = [
     "TrainConfig",
     "TuneConfig",
     "UnlearnConfig",
+    "WordsConfig",
     "build",
     "build_any",
     "build_text",
