@@ -1,6 +1,7 @@
 """Configuration: one frozen model per stage, from presets, YAML and flags, and its fingerprint."""
 
 from vestige.config.base import Settings, differences, fingerprint
+from vestige.config.difficulty import DifficultyConfig, DifficultyData, ReferenceConfig
 from vestige.config.image import (
     STRENGTHS,
     CNNConfig,
@@ -53,6 +54,8 @@ __all__ = [
     "CNNConfig",
     "Dampening",
     "DataConfig",
+    "DifficultyConfig",
+    "DifficultyData",
     "LMConfig",
     "LoRA",
     "MLPConfig",
@@ -62,6 +65,7 @@ __all__ = [
     "ParaphraseConfig",
     "Recipe",
     "RecoverConfig",
+    "ReferenceConfig",
     "Relabel",
     "ResNetConfig",
     "Settings",
