@@ -45,7 +45,9 @@ def fit(measured: Sequence[Measured]) -> Predictor:
     raise NotImplementedError
 
 
-def predict(predictor: Predictor, factors: Mapping[str, np.ndarray], population: Mapping[str, np.ndarray]) -> np.ndarray:
+def predict(
+    predictor: Predictor, factors: Mapping[str, np.ndarray], population: Mapping[str, np.ndarray]
+) -> np.ndarray:
     """The chance to be among the hardest quartile, (N,), of samples with these factors.
 
     factors: name → (N,). population: the same of training samples to compare them with, name → (M,); the chance is
