@@ -26,7 +26,8 @@ from vestige.types import InputError
 SCHEMA_VERSION = 1
 MARKER = "vestige.json"
 KINDS = ("data", "models", "scores", "influence", "outputs", "shadows", "encoded")
-TOP_FILES = (MARKER, "result.json", "run.json", "report.html", "analysis.html")
+TOP_FILES = (MARKER, "result.json", "run.json", "report.html", "analysis.html", "difficulty.html",
+             "runs.sqlite", "runs.sqlite-wal", "runs.sqlite-shm")  # fmt: skip
 ROOM_NEEDED = 64 * 2**20
 
 

@@ -22,6 +22,8 @@ OnStep = Callable[[int, Tensor], None]
 """on_step(step, value): a scalar on the model's device. Reading it waits for the device, so read it seldom."""
 Stop = Callable[[int, nn.Module], bool]
 """stop(step, model) → whether this pass was the last."""
+Watch = Callable[[int, nn.Module], None]
+"""watch(taken, model): the model after so many gradient steps. It may only look."""
 Rows = slice | Tensor
 ALL = slice(None)
 
@@ -121,6 +123,7 @@ def descend(
     clip: float | None = None,
     stop: Stop | None = None,
     on_step: OnStep | None = None,
+    watch: Watch | None = None,
 ) -> nn.Module:
     """Gradient descent on `objective(model, batch)`, in place; weights that require no gradient stay.
 
@@ -131,7 +134,8 @@ def descend(
     clip: longest gradient (2-norm) that is taken as it is. stop(step, model) is asked after each pass; before it ends
     all it may put other weights in their place.
     mask: parameter name → 1 where it may move; elsewhere it stays exactly as it is, weight decay and
-    momentum included. on_step(step, value) is called after each pass, with the mean over its batches.
+    momentum included. on_step(step, value) is called after each pass, with the mean over its batches; watch after each
+    gradient step.
     Returns the model in evaluation mode.
     """
     model.train()
@@ -162,6 +166,8 @@ def descend(
                 nn.utils.clip_grad_norm_(model.parameters(), clip)
             mover.step()
             values.append(torch.stack(pieces).sum())
+            if watch is not None:
+                watch(taken, model)
         if on_step is not None:
             on_step(step, torch.stack(values).mean())
         if stop is not None and stop(step, model):
@@ -177,6 +183,7 @@ def train(
     config: TrainConfig,
     seed: int = 0,
     on_step: OnStep | None = None,
+    watch: Watch | None = None,
 ) -> nn.Module:
     """Minimise the mean loss of all samples, in place; returns the model. seed: of the order of batches."""
 
@@ -195,6 +202,7 @@ def train(
         schedule=config.schedule,
         batches=batched({"retain": len(samples)}, config.batch, stream(seed, "order")),
         on_step=on_step,
+        watch=watch,
     )
 
 

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from vestige.config.base import Settings, fingerprint, merge
+from vestige.config.difficulty import DifficultyConfig
 from vestige.config.image import (
     DataConfig,
     MLPConfig,
@@ -102,7 +103,7 @@ class TextStudyConfig(Replicated):
 
 
 AnyStudyConfig = StudyConfig | TextStudyConfig
-Study = TypeVar("Study", bound=Replicated)
+Study = TypeVar("Study", bound=Settings)
 
 
 class AnalyseConfig(Settings):
@@ -133,6 +134,11 @@ def build(layers: Iterable[Mapping[str, Any]]) -> StudyConfig:
 def build_text(layers: Iterable[Mapping[str, Any]]) -> TextStudyConfig:
     """The configuration of a language study that these layers add up to. Raises InputError as `build` does."""
     return _validated(_stacked(layers), TextStudyConfig)
+
+
+def build_difficulty(layers: Iterable[Mapping[str, Any]]) -> DifficultyConfig:
+    """The configuration of a difficulty study that these layers add up to. Raises InputError as `build` does."""
+    return _validated(_stacked(layers), DifficultyConfig)
 
 
 def build_any(layer: Mapping[str, Any]) -> AnyStudyConfig:
@@ -231,7 +237,7 @@ def _records(annotation: Any) -> list[type[BaseModel]]:
     return [record for part in get_args(annotation) for record in _records(part)]
 
 
-def _explain(error: ValidationError, about: type[Replicated]) -> str:
+def _explain(error: ValidationError, about: type[Settings]) -> str:
     lines = []
     for problem in error.errors():
         # pydantic names the kind of the network between "model" and its field
@@ -244,7 +250,7 @@ def _explain(error: ValidationError, about: type[Replicated]) -> str:
     return "the configuration cannot be used:\n  " + "\n  ".join(lines)
 
 
-def _hint(key: str, about: type[Replicated]) -> str:
+def _hint(key: str, about: type[Settings]) -> str:
     known = _keys(about)
     last = key.rpartition(".")[2]
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.6) or [

@@ -7,7 +7,8 @@ bootstrap draws of them; None where there is none. Records are plain: what is re
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,10 @@ def inequality(measured: Measured) -> dict[str, Any]:
 
     {"data", "n", "asked", "nothing_to_erase": ids with nothing to erase for some algorithm, "overall": spread,
     "algorithms": {name: spread or None}, "ranking": [{"id", "difficulty", "low", "high", "algorithms": {name:
-    difficulty or None}}, … hardest first]}. A spread is {"mean", "gini": records, "quantiles": {"0", "0.1", "0.25", "0.5",
-    "0.75", "0.9", "1"}, "floor", "ceiling": share of samples with difficulty ≤ 0.01 and ≥ 0.99, "histogram": counts in
-    ten equal bins of 0…1}. overall: of the mean over algorithms; a ranked sample has all of them, and its low and high are
-    those of a t interval over them.
+    difficulty or None}}, … hardest first]}. A spread is {"mean", "gini": records, "quantiles": {"0", "0.1", "0.25",
+    "0.5", "0.75", "0.9", "1"}, "floor", "ceiling": share of samples with difficulty ≤ 0.01 and ≥ 0.99, "histogram":
+    counts in ten equal bins of 0…1}. overall: of the mean over algorithms; a ranked sample has all of them, and its low
+    and high are those of a t interval over them.
     """
     each, overall = measured.difficulty, measured.overall
     known = np.flatnonzero(~np.isnan(overall))
@@ -51,7 +52,8 @@ def inequality(measured: Measured) -> dict[str, Any]:
         own = {name: _plain(number) for name, number in zip(measured.algorithms, each[:, row], strict=True)}
         line = {"id": measured.ids[row], "difficulty": value, "low": low, "high": high, "algorithms": own}
         ranking.append(line)
-    nothing = [name for name, there in zip(measured.ids, measured.erasable.all(0), strict=True) if not there]
+    every = np.all(measured.erasable, axis=0)
+    nothing = [name for name, there in zip(measured.ids, every.tolist(), strict=True) if not there]
     return {
         "data": measured.name,
         "n": len(known),
@@ -149,30 +151,33 @@ def holding(measured: Sequence[Measured], group: str = "before") -> dict[str, An
     pairs, undefined = [], []
     for place, one in enumerate(measured):
         difficulty, factors = one.difficulty, one.factors(group)
-        names = list(factors)
-        for number, algorithm in enumerate(one.algorithms):
-            target = difficulty[number : number + 1]
-            if (~np.isnan(target)).sum() < FEWEST or np.nanstd(target) < 1e-9:
-                undefined.append([one.name, algorithm])
-                continue
-            pairs.append([one.name, algorithm])
-            if not names:
-                continue
-            columns = np.stack([factors[name] if group == "before" else factors[name][number] for name in names])
-            values, draws = spearman(columns, target, seed=place)
-            n = (~np.isnan(columns) & ~np.isnan(target)).sum(1)
-            for row, name in enumerate(names):
-                if np.isnan(values[row, 0]) or n[row] < FEWEST:
+        varied = [row for row, target in enumerate(difficulty) if _varies(target[None])]
+        undefined += [[one.name, name] for row, name in enumerate(one.algorithms) if row not in varied]
+        pairs += [[one.name, one.algorithms[row]] for row in varied]
+        for names, rows, columns in _cases(factors, varied):
+            values, draws = spearman(columns, difficulty[rows], seed=place)
+            for (i, name), (j, row) in product(enumerate(names), enumerate(rows)):
+                n = int((~np.isnan(columns[i]) & ~np.isnan(difficulty[row])).sum())
+                if np.isnan(values[i, j]) or n < FEWEST:
                     continue
-                record = interval(values[row, 0], draws[:, row, 0], int(n[row]))
-                p = _p_value(values[row, 0], draws[:, row, 0])
-                cells.append({"name": name, "data": one.name, "algorithm": algorithm} | record | {"p": p})
-                drawn.setdefault(name, []).append(draws[:, row, 0])
+                record = interval(values[i, j], draws[:, i, j], n) | {"p": _p_value(values[i, j], draws[:, i, j])}
+                cells.append({"name": name, "data": one.name, "algorithm": one.algorithms[row]} | record)
+                drawn.setdefault(name, []).append(draws[:, i, j])
     for cell, adjusted in zip(cells, holm([cell["p"] for cell in cells]), strict=True):
         cell["adjusted"] = float(adjusted)
     found = [_factor(name, [cell for cell in cells if cell["name"] == name], drawn[name]) for name in drawn]
     found.sort(key=lambda factor: (-abs(factor["effect"]["value"]), factor["name"]))
     return {"group": group, "tests": len(cells), "cells": pairs, "undefined": undefined, "factors": found}
+
+
+def _cases(factors: dict[str, Array], rows: list[int]) -> Iterator[tuple[list[str], list[int], Array]]:
+    """Names, algorithms and values (names, N) that are compared at once: a symptom has values of its own for each."""
+    shared = [name for name, values in factors.items() if values.ndim == 1]
+    own = [name for name, values in factors.items() if values.ndim == 2]
+    if shared and rows:
+        yield shared, rows, np.stack([factors[name] for name in shared])
+    for row in rows if own else ():
+        yield own, [row], np.stack([factors[name][row] for name in own])
 
 
 def natural(measured: Measured, factor: str = "similar_mass") -> dict[str, Any]:
@@ -211,13 +216,13 @@ def natural(measured: Measured, factor: str = "similar_mass") -> dict[str, Any]:
 def constructed(doses: Doses) -> dict[str, Any]:
     """Question 5, constructed similar samples: difficulty of the same targets with 0, 1, … of them.
 
-    {"data", "targets": ids, "doses", "algorithms": {name: curve}, "overall": curve of the mean over algorithms}, a curve
-    {"means": [record per dose], "erasable": [record per dose, the share of targets with something to erase], "slope":
-    record (difficulty per similar sample, the mean of each target's least-squares slope), "spearman": record (the mean of
-    each target's own, over its doses)}. Bootstrap over targets, all doses of one together. Where retained similar samples
-    know the target, there is less to erase with every one: such a dose of a target has no difficulty. So the means are over
-    other targets at each dose, and the trend is read from slope and spearman, each within one target that has at least
-    three doses.
+    {"data", "targets": ids, "doses", "algorithms": {name: curve}, "overall": curve of the mean over algorithms}, a
+    curve {"means": [record per dose], "erasable": [record per dose, the share of targets with something to erase],
+    "slope": record (difficulty per similar sample, the mean of each target's least-squares slope), "spearman": record
+    (the mean of each target's own, over its doses)}. Bootstrap over targets, all doses of one together. Where retained
+    similar samples know the target, there is less to erase with every one: such a dose of a target has no difficulty.
+    So the means are over other targets at each dose, and the trend is read from slope and spearman, each within one
+    target that has at least three doses.
     """
     x = np.array(doses.doses, np.float64)
 

@@ -38,7 +38,7 @@ TAU = {"ssim": 0.6, "lexical": 0.5, "embedding": 0.95}
 
 
 class Factor(NamedTuple):
-    """group: "before" or "after". what: one sentence. sign: expected of its rank correlation with difficulty, 0 for none.
+    """group: "before" or "after". what: in words. sign: expected of its rank correlation with difficulty, 0 for none.
 
     needs: what it needs beside one model and its training samples: "", "references" (p_ref), "trajectory" (p_y through
     training), "pixels" (inputs that are images), or, of symptoms, what must be stored.
@@ -100,10 +100,10 @@ def before(
     them (`Modality.unit`). ids: which of them are asked about, N. references: p_ref, mean probability of the true class
     over models not trained on each, (N,). trajectory: that of the true class at evenly spaced moments of training,
     (moments, N). measure, tau: what similar means and from which value on, by default SSIM ≥ 0.6 of images of 11×11 and
-    more, what texts share ≥ 0.5, else cosine ≥ 0.95 of the model's own embeddings. Factors whose needs are not there are
-    left out; a value that does not exist is NaN (a class of one has no centroid). Same arguments, same values. Raises
-    InputError for unknown or no ids, shapes that do not fit, fewer than 3 samples, a model that diverged or has no linear
-    last layer.
+    more, what texts share ≥ 0.5, else cosine ≥ 0.95 of the model's own embeddings. Factors whose needs are not there
+    are left out; a value that does not exist is NaN (a class of one has no centroid). Same arguments, same values.
+    Raises InputError for unknown or no ids, shapes that do not fit, fewer than 3 samples, a model that diverged or has
+    no linear last layer.
     """
     from vestige.influence.representer import look
 
@@ -201,11 +201,12 @@ def _crossing(z: Tensor, x: Tensor, y: Tensor, there: Tensor) -> Tensor:
 def ksd(layer: LastLayer, weight: Array) -> Array:
     """Each sample's part of the kernelised Stein discrepancy of its class from what the model takes it for, (n,).
 
-    ξ_i = mean over j ≠ i of its class of s_i·s_j k + s_i·∇_j k + s_j·∇_i k + tr ∇_i∇_j k, k = (c² + ‖z_i − z_j‖²)^(−1/2), c the
-    median distance within the class, s = ∇_z log p(y|z) = W_y − Σ_c p_c W_c in the space of the last layer (Liu et al.
-    2016, equation 8; Gorham and Mackey 2017 for the kernel; the score as Sarvmaili et al. 2025, last-layer variant, the density of
-    z taken as flat). Large where the sample and others of its class are pulled the same way by the model. weight: W of
-    the last layer without its bias, (classes, width). NaN for a class of one, 0 distances included (c = 0).
+    ξ_i = mean over j ≠ i of its class of s_i·s_j k + s_i·∇_j k + s_j·∇_i k + tr ∇_i∇_j k, k = (c² + ‖z_i −
+    z_j‖²)^(−1/2), c the median distance within the class, s = ∇_z log p(y|z) = W_y − Σ_c p_c W_c in the space of the
+    last layer (Liu et al. 2016, equation 8; Gorham and Mackey 2017 for the kernel; the score as Sarvmaili et al. 2025,
+    last-layer variant, the density of z taken as flat). Large where the sample and others of its class are pulled the
+    same way by the model. weight: W of the last layer without its bias, (classes, width). NaN for a class of one, 0
+    distances included (c = 0).
     """
     from scipy.spatial.distance import pdist
 

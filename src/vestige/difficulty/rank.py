@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,23 +24,21 @@ def spearman(a: Array, b: Array, *, draws: int = DRAWS, seed: int = 0) -> tuple[
     fewer than two samples are there. One seed and N mean the same draws in every call.
     """
     n = a.shape[1]
-    counts = np.concatenate([np.ones((1, n)), resamples(n, draws, seed)])
-    found = np.full((len(counts), len(a), len(b)), np.nan)
+    counts = np.concatenate([np.ones((n, 1)), resamples(n, draws, seed)], 1)
+    found = np.full((len(a), len(b), counts.shape[1]), np.nan)
     for rows, first in _alike(a):
         for columns, second in _alike(b):
             there = first & second
             if there.sum() > 1:
-                found[:, rows[:, None], columns] = _correlations(
-                    a[rows][:, there], b[columns][:, there], counts[:, there]
-                )
-    return found[0], found[1:]
+                found[rows[:, None], columns] = _correlations(a[rows][:, there], b[columns][:, there], counts[there])
+    return found[..., 0], np.moveaxis(found[..., 1:], 2, 0)
 
 
 def slopes(x: Array, y: Array, *, draws: int = DRAWS, seed: int = 0) -> tuple[float, Array]:
-    """The least-squares slope of y on x (N,), and those in bootstrap draws; where one is NaN, the sample is left out."""
-    counts = np.concatenate([np.ones((1, len(x))), resamples(len(x), draws, seed)])
+    """The least-squares slope of y on x, (N,) each, and those in bootstrap draws; NaN samples are left out."""
+    counts = np.concatenate([np.ones((len(x), 1)), resamples(len(x), draws, seed)], 1)
     there = ~np.isnan(x) & ~np.isnan(y)
-    w, x, y = counts[:, there], x[there], y[there]
+    w, x, y = counts[there].T, x[there], y[there]
     total = np.maximum(w.sum(1), 1)
     mean_x, mean_y = w @ x / total, w @ y / total
     above, below = w @ (x * y) / total - mean_x * mean_y, w @ (x * x) / total - mean_x**2
@@ -47,9 +46,13 @@ def slopes(x: Array, y: Array, *, draws: int = DRAWS, seed: int = 0) -> tuple[fl
     return float(found[0]), found[1:]
 
 
+@lru_cache(maxsize=8)
 def resamples(n: int, draws: int, seed: int) -> Array:
-    """How often each of n samples is drawn, (draws, n)."""
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), draws).astype(np.float64)
+    """How often each of n samples is drawn, (n, draws); read only."""
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), draws)
+    counts = np.ascontiguousarray(drawn.T.astype(np.float64))
+    counts.flags.writeable = False
+    return counts
 
 
 def interval(value: float, draws: Array, n: int) -> dict[str, Any]:
@@ -68,32 +71,35 @@ def mean(values: Array, axis: int) -> Array:
 
 
 def ranks(values: Array, counts: Array) -> Array:
-    """Mid-ranks of n values in B samples that hold value i counts[b, i] times, (B, n)."""
+    """Mid-ranks of n values in B samples that hold value i counts[i, b] times, (n, B)."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     starts = np.flatnonzero(np.append(True, ordered[1:] > ordered[:-1]))
-    sizes = np.add.reduceat(counts[:, order], starts, axis=1)
-    middle = np.cumsum(sizes, 1) - sizes / 2 + 0.5
+    sizes = np.add.reduceat(counts[order], starts, axis=0)
+    middle = np.cumsum(sizes, 0) - sizes / 2 + 0.5
     group = np.empty(len(values), np.int64)
     group[order] = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(values))))
-    return np.asarray(middle[:, group])
+    return np.asarray(middle[group])
 
 
 def _correlations(a: Array, b: Array, counts: Array) -> Array:
-    """(B, V, W) of variables without NaN."""
+    """(V, W, B) of variables without NaN."""
     step = max(1, HELD // ((len(a) + len(b)) * a.shape[1]))
-    parts = [counts[at : at + step] for at in range(0, len(counts), step)]
-    return np.concatenate([_scaled(a, part) @ _scaled(b, part).transpose(0, 2, 1) for part in parts])
+    parts = []
+    for at in range(0, counts.shape[1], step):
+        w = np.ascontiguousarray(counts[:, at : at + step])
+        first, second = _scaled(a, w), _scaled(b, w)
+        parts.append(np.stack([np.einsum("vnb,nb->vb", first, row) for row in second], 1))
+    return np.concatenate(parts, 2)
 
 
 def _scaled(values: Array, counts: Array) -> Array:
-    """Ranks (B, V, n), centred, of unit length in each draw; NaN where all are equal."""
-    found = np.stack([ranks(row, counts) for row in values], 1)
-    w = counts[:, None]
-    found -= (w * found).sum(2, keepdims=True) / np.maximum(w.sum(2, keepdims=True), 1)
-    found *= np.sqrt(w)
-    length = np.linalg.norm(found, axis=2, keepdims=True)
-    return np.divide(found, length, out=np.full_like(found, np.nan), where=length > 1e-9)
+    """Ranks (V, n, B), centred, of unit length in each draw; NaN where all are equal."""
+    found = np.stack([ranks(row, counts) for row in values])
+    found -= np.einsum("vnb,nb->vb", found, counts)[:, None] / np.maximum(counts.sum(0), 1)
+    found *= np.sqrt(counts)
+    length = np.sqrt(np.einsum("vnb,vnb->vb", found, found))[:, None]
+    return np.asarray(np.divide(found, length, out=np.full_like(found, np.nan), where=length > 1e-9))
 
 
 def _alike(values: Array) -> list[tuple[NDArray[np.int64], NDArray[np.bool_]]]:

@@ -38,7 +38,7 @@ class Measured:
 
     def __post_init__(self) -> None:
         shape = (len(self.algorithms), len(self.seeds), len(self.ids))
-        parts = {"h": (self.h, shape), "gap": (self.gap, shape)}
+        parts: dict[str, tuple[Array, tuple[int, ...]]] = {"h": (self.h, shape), "gap": (self.gap, shape)}
         parts |= {name: (values, shape[1:]) for name, values in self.before.items()}
         parts |= {name: (values, shape) for name, values in self.after.items()}
         for name, (values, wanted) in parts.items():
@@ -69,7 +69,7 @@ class Measured:
 
     @property
     def overall(self) -> Array:
-        """The mean of `difficulty` over the algorithms (N,); NaN where it is not known for all that are known at all."""
+        """The mean of `difficulty` over the algorithms (N,); NaN where one lacks it that has it elsewhere."""
         each = self.difficulty
         return np.asarray(each[~np.isnan(each).all(1)].mean(0)) if (~np.isnan(each)).any() else each[0]
 
@@ -83,8 +83,8 @@ class Measured:
 class Doses:
     """Difficulty of the same targets with 0, 1, … constructed similar samples in training.
 
-    name, algorithms: as in `Measured`. targets: T ids. doses: D numbers of similar samples. difficulty: mean over seeds,
-    (A, T, D), NaN where it does not exist. Raises InputError for another shape and fewer than two doses.
+    name, algorithms: as in `Measured`. targets: T ids. doses: D numbers of similar samples. difficulty: mean over
+    seeds, (A, T, D), NaN where it does not exist. Raises InputError for another shape and fewer than two doses.
     """
 
     name: str

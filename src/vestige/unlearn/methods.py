@@ -20,7 +20,7 @@ from vestige.config import Dampening, Recipe, Steps
 from vestige.modality import Modality
 from vestige.random import stream
 from vestige.sisa import forget_shards, learn
-from vestige.train import ALL, Batch, OnStep, Rows, batched, descend
+from vestige.train import ALL, Batch, OnStep, Rows, Watch, batched, descend
 from vestige.types import InputError, Samples
 from vestige.unlearn.losses import divergence, wrong_labels
 
@@ -87,21 +87,22 @@ Leader = Callable[[Recipe, int], str]
 """leader(recipe, step) → the set that this pass shows once, "retain" or "forget"."""
 
 
-def minimise(
-    objective: Callable[[Task], Objective],
-    settings: Callable[[Recipe], Steps],
-    *,
-    mask: Callable[[Task], Mapping[str, Tensor]] | None = None,
-    start: Callable[[Task], nn.Module] = lambda task: copy.deepcopy(task.before),
-    leader: Leader = lambda recipe, step: "retain",
-) -> Method:
+@dataclass(frozen=True)
+class Minimised:
     """The method that takes gradient steps on an objective, with the batches, momentum and decay of training.
 
     settings: where its steps and rate stand in the recipe. mask: the weights that may move.
     start: the weights to start from, by default those of the model before. leader: what a pass goes over.
     """
 
-    def method(
+    objective: Callable[[Task], Objective]
+    settings: Callable[[Recipe], Steps]
+    mask: Callable[[Task], Mapping[str, Tensor]] | None = None
+    start: Callable[[Task], nn.Module] = lambda task: copy.deepcopy(task.before)
+    leader: Leader = lambda recipe, step: "retain"
+
+    def __call__(
+        self,
         model: nn.Module,
         forget: Samples,
         retain: Samples,
@@ -110,26 +111,27 @@ def minimise(
         config: Recipe,
         seed: int,
         on_step: OnStep | None = None,
+        watch: Watch | None = None,
     ) -> nn.Module:
+        """As every `Method`; watch sees the model after each gradient step."""
         task = Task(copy.deepcopy(model).eval(), forget, retain, modality, config, seed)
         return descend(
-            start(task).requires_grad_(),
-            objective(task),
-            steps=settings(config).steps,
-            lr=settings(config).lr,
+            self.start(task).requires_grad_(),
+            self.objective(task),
+            steps=self.settings(config).steps,
+            lr=self.settings(config).lr,
             weight_decay=config.train.weight_decay,
             momentum=config.train.momentum,
             batches=batched(
                 {"retain": len(retain), "forget": len(forget)},
                 config.train.batch,
                 stream(seed, "unlearn-order"),
-                lambda step: leader(config, step),
+                lambda step: self.leader(config, step),
             ),
-            mask=mask(task) if mask else None,
+            mask=self.mask(task) if self.mask else None,
             on_step=on_step,
+            watch=watch,
         )
-
-    return method
 
 
 def retrain(
@@ -276,22 +278,29 @@ def dampened(
     Where I_f > α I_D: θ ← θ·min(λ I_D / I_f, 1), I the mean squared gradient of the samples' losses.
     One step; its value is the share of the weights that were dampened.
     """
-    settings: Dampening = config.unlearn.ssd
     after = copy.deepcopy(model).eval().requires_grad_()
     of_forget = importance(after, forget, modality)
     of_retain = importance(after, retain, modality)
     share = len(forget) / (len(forget) + len(retain))
+    whole = {name: share * part + (1 - share) * of_retain[name] for name, part in of_forget.items()}
+    chosen = dampen(after, of_forget, whole, config.unlearn.ssd)
+    if on_step is not None:
+        on_step(0, chosen)
+    return after
+
+
+def dampen(
+    model: nn.Module, of_forget: Mapping[str, Tensor], whole: Mapping[str, Tensor], settings: Dampening
+) -> Tensor:
+    """Shrink weights in place by their importance for the forgotten and for everything; the share that was."""
     dampened = []
     with torch.no_grad():
-        for name, weight in after.named_parameters():
-            whole = share * of_forget[name] + (1 - share) * of_retain[name]
-            factor = (settings.lam * whole / of_forget[name].clamp_min(1e-30)).clamp_max(1)
-            chosen = of_forget[name] > settings.alpha * whole
+        for name, weight in model.named_parameters():
+            factor = (settings.lam * whole[name] / of_forget[name].clamp_min(1e-30)).clamp_max(1)
+            chosen = of_forget[name] > settings.alpha * whole[name]
             weight.mul_(torch.where(chosen, factor, torch.ones_like(factor)))
             dampened.append(chosen.flatten())
-    if on_step is not None:
-        on_step(0, torch.cat(dampened).float().mean())
-    return after
+    return torch.cat(dampened).float().mean()
 
 
 def importance(model: nn.Module, samples: Samples, modality: Modality) -> dict[str, Tensor]:
@@ -307,22 +316,22 @@ def importance(model: nn.Module, samples: Samples, modality: Modality) -> dict[s
 
 METHODS: dict[str, Method] = {
     "retrain": retrain,
-    "finetune": minimise(fine_tuned, lambda recipe: recipe.unlearn.finetune),
-    "relabel": minimise(relabelled, lambda recipe: recipe.unlearn.relabel),
-    "GA": minimise(ascended, lambda recipe: recipe.unlearn.ascent, leader=lambda recipe, step: "forget"),
-    "NegGrad+": minimise(torn, lambda recipe: recipe.unlearn.neggrad),
-    "SCRUB": minimise(
+    "finetune": Minimised(fine_tuned, lambda recipe: recipe.unlearn.finetune),
+    "relabel": Minimised(relabelled, lambda recipe: recipe.unlearn.relabel),
+    "GA": Minimised(ascended, lambda recipe: recipe.unlearn.ascent, leader=lambda recipe, step: "forget"),
+    "NegGrad+": Minimised(torn, lambda recipe: recipe.unlearn.neggrad),
+    "SCRUB": Minimised(
         scrubbed,
         lambda recipe: recipe.unlearn.scrub,
         leader=lambda recipe, step: "forget" if scrubs_away(recipe, step) else "retain",
     ),
-    "BadTeacher": minimise(badly_taught, lambda recipe: recipe.unlearn.bad_teacher),
-    "SalUn": minimise(relabelled, lambda recipe: recipe.unlearn.salun, mask=salient),
-    "L1-sparse": minimise(sparse, lambda recipe: recipe.unlearn.sparse),
-    "CF-k": minimise(
+    "BadTeacher": Minimised(badly_taught, lambda recipe: recipe.unlearn.bad_teacher),
+    "SalUn": Minimised(relabelled, lambda recipe: recipe.unlearn.salun, mask=salient),
+    "L1-sparse": Minimised(sparse, lambda recipe: recipe.unlearn.sparse),
+    "CF-k": Minimised(
         fine_tuned, lambda recipe: recipe.unlearn.cf_k, mask=last_layers(lambda recipe: recipe.unlearn.cf_k.k)
     ),
-    "EU-k": minimise(
+    "EU-k": Minimised(
         fine_tuned,
         lambda recipe: recipe.unlearn.eu_k,
         mask=last_layers(lambda recipe: recipe.unlearn.eu_k.k),
