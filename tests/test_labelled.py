@@ -75,7 +75,7 @@ def test_our_reviews_are_balanced_distinct_and_have_families():
 def test_families_are_more_alike_than_others(reviews):
     """The near-paraphrases are natural near-duplicates to the classifier's own measure."""
     kin = reviews.family
-    alike = labelled.similarity(reviews, reviews)
+    alike = labelled.bags(reviews) @ labelled.bags(reviews).T
     torch.testing.assert_close(alike.diagonal(), torch.ones(len(reviews)))
     same = torch.tensor([[bool(a) and a == b for b in kin] for a in kin]).fill_diagonal_(False)
     other = ~same & ~torch.eye(len(kin), dtype=torch.bool)
@@ -85,7 +85,7 @@ def test_families_are_more_alike_than_others(reviews):
 def test_similarity_by_hand():
     """ "the cat" has the words the, cat and their pair; "the dog" shares one of three: cosine 1/3."""
     both = labelled.unit(made(["the cat", "the dog", "The cat!", "a bird"]))
-    found = labelled.similarity(both.take(["0"]), both)
+    found = labelled.bags(both.take(["0"])) @ labelled.bags(both).T
     torch.testing.assert_close(found, torch.tensor([[1.0, 1 / 3, 1.0, 0.0]]))
 
 

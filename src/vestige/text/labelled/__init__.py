@@ -1,6 +1,6 @@
 """Labelled texts behind the modality contract (see vestige.modality): a small classifier of words."""
 
-from vestige.text.labelled.data import LONGEST, load, names, read, similarity, unit
+from vestige.text.labelled.data import LONGEST, bags, load, names, read, unit
 from vestige.text.labelled.model import (
     Words,
     build,
@@ -17,6 +17,7 @@ from vestige.text.labelled.similar import make_similar
 __all__ = [
     "LONGEST",
     "Words",
+    "bags",
     "build",
     "check_recover",
     "embed",
@@ -28,7 +29,6 @@ __all__ = [
     "names",
     "read",
     "restore",
-    "similarity",
     "unit",
     "weights",
 ]

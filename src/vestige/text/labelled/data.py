@@ -26,6 +26,9 @@ LABEL_COLUMNS = ("label", "sentiment", "class")
 LONGEST = 256
 """Words of a text that are read; what comes after them is cut off. IMDb's reviews have 230 on average."""
 
+BUCKETS = 8192
+"""Of `bags`."""
+
 FILL = 0
 """The id that fills a row after a text's last word."""
 
@@ -112,32 +115,16 @@ def pairs(x: Tensor) -> Tensor:
     return torch.where(x[:, 1:] == FILL, FILL, made)
 
 
-def similarity(queries: Samples, pool: Samples) -> Tensor:
-    """How alike each query is to each text of the pool: the cosine of their counts of words and pairs of words.
+def bags(samples: Samples) -> Tensor:
+    """The counts of each text's words and pairs of words, hashed, as rows of unit length: (N, BUCKETS) float32.
 
-    Both in `unit`'s form. Returns (N, M) float32 in [0, 1]; 1 for the same words in the same order, 0 where none is
-    shared. It depends on the two texts alone. Memory: N·M numbers.
+    samples: in `unit`'s form. The product of two rows is a cosine in [0, 1]: 1 for the same words in the same order, 0
+    where none is shared, but for two words in one of the BUCKETS. It depends on the two texts alone.
     """
-    from scipy.sparse import csr_array
-
-    places: dict[int, int] = {}
-
-    def matrix(samples: Samples) -> Any:
-        columns, ends, counts = [], [0], []
-        for row in torch.cat([samples.x, pairs(samples.x)], 1).tolist():
-            shared = Counter(word for word in row if word != FILL)
-            columns += [places.setdefault(word, len(places)) for word in shared]
-            size = sum(count**2 for count in shared.values()) ** 0.5
-            counts += [count / size for count in shared.values()]
-            ends.append(len(columns))
-        return counts, columns, ends
-
-    parts = [matrix(part) for part in (queries, pool)]
-    one, other = (
-        csr_array((np.array(values), np.array(columns), np.array(ends)), (len(ends) - 1, len(places)))
-        for values, columns, ends in parts
-    )
-    return torch.from_numpy((one @ other.T).toarray().astype(np.float32)).clamp(0, 1)
+    found = torch.cat([samples.x, pairs(samples.x)], 1)
+    counts = torch.zeros((len(found), BUCKETS))
+    counts.scatter_add_(1, found % BUCKETS, (found != FILL).float())
+    return counts / counts.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
 
 def _words(text: str) -> list[str]:
