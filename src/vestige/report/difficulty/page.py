@@ -19,7 +19,7 @@ from vestige.store import Store, read_json, write_text
 from vestige.types import InputError
 
 HERE = Path(__file__).parent
-PAGE = "report.html"
+PAGE = "difficulty.html"
 ENDS = 12
 """Samples shown at each end of the ranking."""
 LONGEST = 220
@@ -52,7 +52,7 @@ def is_difficulty(root: Path) -> bool:
 
 
 def write_page(root: Path) -> Path:
-    """Write `report.html` in the folder of a difficulty study: one file that needs no network. Returns its path.
+    """Write `difficulty.html` in the folder of a difficulty study: one file that needs no network. Returns its path.
 
     Raises InputError for a folder that holds none, or whose files are not what was written.
     """

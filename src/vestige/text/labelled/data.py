@@ -124,7 +124,8 @@ def bags(samples: Samples) -> Tensor:
     found = torch.cat([samples.x, pairs(samples.x)], 1)
     counts = torch.zeros((len(found), BUCKETS))
     counts.scatter_add_(1, found % BUCKETS, (found != FILL).float())
-    return counts / counts.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    lengths: Tensor = counts.norm(dim=1, keepdim=True)
+    return counts / lengths.clamp_min(1e-12)
 
 
 def _words(text: str) -> list[str]:
