@@ -102,7 +102,7 @@ def folder(root, result, texts=None):
     """A run folder with this result and its samples: small pictures, or texts."""
     ids = result["ids"]
     rng = np.random.default_rng(1)
-    facts = {"ids": ids} | ({"texts": texts} if texts else {})
+    facts = {"ids": ids} | ({"texts": dict(zip(ids, texts, strict=True))} if texts else {})
     pictures = rng.random((len(ids), 1, 12, 12)).astype(np.float32)
     Store(root).save("data", "made", facts, {} if texts else {"x": pictures}, {})
     write_json(root / "result.json", result)

@@ -97,8 +97,9 @@ def test_small_studies_have_a_page_too():
     [
         (value(0.5, 0.4, 0.6), value(0.98, 0.9, 1.1), "yes"),
         (value(0.5, 0.4, 0.6), value(0.6, 0.5, 0.7), "partly"),
+        (value(0.3, 0.1, 0.5), value(0.7, 0.1, 1.6), "not told"),
         (value(0.1, -0.1, 0.3), value(0.2, -0.2, 0.5), "no"),
-        (value(0.5, 0.4, 0.6), value(None), "partly"),
+        (value(0.5, 0.4, 0.6), value(None), "not told"),
         (value(None), value(None), "not told"),
     ],
 )

@@ -85,8 +85,7 @@ def read(root: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         return record, {}
     entry = Store(root).load("data", name)
     if "texts" in entry.facts:
-        texts = entry.facts["texts"]
-        return record, {sample: {"text": text} for sample, text in zip(entry.facts["ids"], texts, strict=True)}
+        return record, {sample: {"text": text} for sample, text in entry.facts["texts"].items()}
     pixels = entry.arrays["x"]
     if pixels.dtype != np.uint8:
         pixels = (255 * pixels.clip(0, 1)).round().astype(np.uint8)

@@ -13,6 +13,9 @@ Record = Mapping[str, Any]
 BAR = 0.82
 """The AUC that the summary of the paper names."""
 
+SAME = 0.7
+"""Agreement, noise of the seed apart, above which its whole interval must lie for the same samples to be hard."""
+
 HELD_OUT = {
     "sample": "samples never seen",
     "algorithm": "an algorithm never seen",
@@ -113,9 +116,11 @@ def _independent(found: Record | None) -> Verdict:
         sentence += f" Noise of the seed apart, agreement is {with_interval(clean)} of 1."
     if above(cross, 0.0) is not True:
         return Verdict(question, "no", f"{sentence} Agreement between algorithms is not clear of 0.")
-    if clean["value"] is not None and above(clean, 1.0) is False:
+    if above(clean, 1.0) is False:
         return Verdict(question, "partly", f"{sentence} So difficulty depends on the algorithm too.")
-    return Verdict(question, "yes" if clean["value"] is not None else "partly", sentence)
+    if above(clean, SAME) is True:
+        return Verdict(question, "yes", sentence)
+    return Verdict(question, "not told", f"{sentence} These intervals are too wide to tell how far.")
 
 
 def _holding(found: Record | None) -> Verdict:
