@@ -14,5 +14,5 @@ class WordsConfig(Settings):
 
     kind: Literal["words"] = "words"
     buckets: int = Field(4096, ge=16, description="rows of the table that words and pairs are hashed into")
-    width: int = Field(32, ge=1, description="numbers per row")
-    hidden: int = Field(32, ge=1, description="width of the hidden layer")
+    width: int = Field(16, ge=1, description="numbers per row")
+    hidden: int = Field(16, ge=1, description="width of the hidden layer")
