@@ -14,8 +14,9 @@ def answers(measured: Sequence[Measured], doses: Sequence[Doses] = ()) -> dict[s
     """Question → its answer over these data sets, or {"missing": why}.
 
     {"inequality", "agreement": [one per data set], "holding": of factors before, "symptoms": of those after,
-    "prediction": from factors of one model, "prediction_references": also from memorisation, "natural": [one per data set],
-    "constructed": [one per data set with doses]}: what `analyse` and `judge` return. Raises InputError for no data set.
+    "prediction": from factors of one model, "prediction_references": also from memorisation, "natural": [one a data
+    set], "constructed": [one per data set with doses]}: what `analyse` and `judge` return. Raises InputError for no
+    data set.
     """
     if not measured:
         raise InputError("there is nothing to answer from: no data set was measured")

@@ -6,18 +6,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vestige.config import DifficultyConfig
 from vestige.random import stream
 from vestige.types import InputError, Samples
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from vestige.modality import Modality
 
 
 def check(config: DifficultyConfig, samples: Samples) -> None:
-    """Raise InputError if these samples cannot fill the data set that is asked for, or it is too small for the study."""
+    """Raise InputError if these samples cannot fill the data set that is asked for, or the study does not fit it."""
     if config.samples > config.data.train:
         raise InputError(
             f"{config.samples} samples to unlearn were asked for, and the models are trained on {config.data.train}; "
@@ -95,10 +95,10 @@ def draw(
 
 
 def to_entry(
-    samples: Samples, train: Sequence[str], test: Sequence[str], dosed: Sequence[str]
+    samples: Samples, train: Sequence[str], test: Sequence[str], dosed: Sequence[str], everything: Samples
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The facts and arrays that a data set is kept as."""
-    facts = {
+    """The facts and arrays that a data set is kept as. everything: its source, for the words of texts."""
+    facts: dict[str, Any] = {
         "kind": "difficulty data",
         "classes": samples.classes,
         "ids": list(samples.ids),
@@ -106,6 +106,9 @@ def to_entry(
         "test": list(test),
         "dosed": list(dosed),
     }
+    if isinstance(everything.x, np.ndarray):  # of str; pictures are tensors
+        texts = dict(zip(everything.ids, everything.x.tolist(), strict=True))
+        facts["texts"] = {name: texts[name] for name in samples.ids if name in texts}
     return facts, {"x": samples.x.numpy(), "y": samples.y.numpy()}
 
 

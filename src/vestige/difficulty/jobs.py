@@ -42,10 +42,9 @@ ENOUGH = 0.9
 
 
 def carry_out(job: Job, parts: Parts) -> Part:
-    """The result of one job. parts: name → what it needs (see `plan.needs`). Raises ArithmeticError where it diverges."""
-    return {"reference": _reference, "before": _before, "factors": _factors, "unlearn": _unlearn}[job["kind"]](
-        job, parts
-    )
+    """The result of one job. parts: name → what it needs (`plan.needs`). Raises ArithmeticError where it diverges."""
+    kinds = {"reference": _reference, "before": _before, "factors": _factors, "unlearn": _unlearn}
+    return kinds[job["kind"]](job, parts)
 
 
 def alone(job: Job) -> Part:
@@ -56,23 +55,27 @@ def alone(job: Job) -> Part:
     return carry_out(job, parts)
 
 
-def make_data(spec: Job) -> Part:
-    """The data set of this specification. Raises InputError where its source is another by now."""
+def make_data(spec: Job, everything: Samples | None = None) -> Part:
+    """The data set of this specification. everything: all samples of its source, where they were read already.
+
+    Raises InputError for what cannot be drawn, and where the source is another by now.
+    """
     from vestige import assets
     from vestige.modality import modality
     from vestige.types import InputError
 
-    asset = assets.locate(spec["data"]["source"])
-    if asset.digest() != spec["sha256"]:
-        raise InputError(f"{spec['data']['source']} is not the data that this job is about: its SHA-256 differs")
-    room = modality(spec["modality"])
-    dosed = tuple(spec.get("dosed", ()))
+    room, dosed = modality(spec["modality"]), tuple(spec.get("dosed", ()))
+    if everything is None:
+        asset = assets.locate(spec["data"]["source"])
+        if asset.digest() != spec["sha256"]:
+            raise InputError(f"{spec['data']['source']} is not the data that this job is about: its SHA-256 differs")
+        everything = room.load(asset)
     config = DifficultyConfig.model_validate(
         {"modality": spec["modality"], "seed": spec["seed"], "data": spec["data"], "doses": spec.get("doses", ()),
          "dosed": max(1, len(dosed)), "samples": max(1, len(dosed))}
     )  # fmt: skip
-    samples, train, test = sets.draw(config, room.load(asset), modality=room, dose=spec.get("dose", 0), dosed=dosed)
-    return Part(*sets.to_entry(samples, train, test, dosed))
+    samples, train, test = sets.draw(config, everything, modality=room, dose=spec.get("dose", 0), dosed=dosed)
+    return Part(*sets.to_entry(samples, train, test, dosed, everything))
 
 
 @dataclass(frozen=True)
@@ -229,7 +232,6 @@ def _factors(job: Job, parts: Parts) -> Part:
         modality=at.room,
         references=np.array(job["references"]),
         trajectory=before.arrays["trajectory"][:, rows],
-        seed=job["before"]["seed"],
     )
     return Part({"kind": "factors"}, {name: np.asarray(values, np.float64) for name, values in found.items()})
 

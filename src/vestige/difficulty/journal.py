@@ -1,4 +1,4 @@
-"""Thousands of small results in one file: an SQLite database that one process writes, each result whole or not at all."""
+"""Thousands of small results in one file: an SQLite database that one process writes, each whole or not at all."""
 
 from __future__ import annotations
 

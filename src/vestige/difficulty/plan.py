@@ -225,7 +225,7 @@ def check_shards(train: Sequence[str], jobs: Sequence[Job]) -> None:
     for job in jobs:
         parts = Sisa.model_validate(job["train"]["sisa"])
         gone = set(job.get("without", ()))
-        first = [home for home in (place(name, job["seed"], parts) for name in train if name not in gone)]
+        first = [place(name, job["seed"], parts) for name in train if name not in gone]
         for shard in range(parts.shards):
             # One more than none: what is unlearned may be the one.
             if first.count((shard, 0)) < 2:

@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 
 class Model(TypedDict):
-    """A model before unlearning. learner: "one", or "shards" (SISA's). dose: similar samples per dosed sample, 0: none."""
+    """A model before unlearning. learner: "one", or "shards" (SISA's). dose: similar samples of each dosed sample."""
 
     dose: int
     seed: int
@@ -86,8 +86,8 @@ class Missing(TypedDict):
 class Result(TypedDict):
     """result.json.
 
-    name: of data and model, "mnist cnn". dosed: the ids that get similar samples. pictures: where the samples themselves
-    stand: the folder under `data/` in the run folder, dose → name. analyses: question → what `difficulty.analyse` or
+    name: of data and model, "mnist cnn". dosed: the ids that get similar samples. pictures: dose → the folder under
+    `data/` in the run folder where the samples themselves stand (of texts, facts["texts"]: id → text). analyses: question → what `difficulty.analyse` or
     `difficulty.predict` returned, or {"missing": why}: inequality, agreement, holding, symptoms (holding of the
     group "after"), natural, constructed, predictor. provenance: as in every result of vestige.
     """

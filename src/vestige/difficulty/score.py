@@ -70,9 +70,9 @@ def privacy(auc: ArrayLike) -> Array:
 def harmonic(*parts: ArrayLike) -> Array:
     """The harmonic mean of shares in 0…1; 0 where one of them is 0. Of 0.5 and 1: 2/3."""
     each = np.stack(np.broadcast_arrays(*(_share(part, "a part of the score") for part in parts)))
-    least = each.min(0)
-    inverse = np.divide(1, each, out=np.ones_like(each), where=least > 0)
-    return np.asarray(np.where(least > 0, len(each) / inverse.sum(0), 0.0))
+    there = each.min(0) > 1e-300  # the inverse of less overflows
+    inverse = np.divide(1, each, out=np.ones_like(each), where=there)
+    return np.asarray(np.where(there, len(each) / inverse.sum(0), 0.0))
 
 
 def score(

@@ -2,17 +2,18 @@
 
 from vestige.executor.local import (
     Failure,
+    Gather,
     Say,
     check_device,
-    gather,
     note_interrupts,
     one_thread,
     paced,
+    pooled,
     run_local,
     say,
     why,
 )
-from vestige.executor.ray import check_address, gather_ray
+from vestige.executor.ray import check_address, check_versions, pooled_ray
 
-__all__ = ["Failure", "Say", "check_address", "check_device", "gather", "gather_ray", "note_interrupts", "one_thread", "paced", "run_local", "say",
-           "why"]  # fmt: skip
+__all__ = ["Failure", "Gather", "Say", "check_address", "check_device", "check_versions", "note_interrupts",
+           "one_thread", "paced", "pooled", "pooled_ray", "run_local", "say", "why"]  # fmt: skip

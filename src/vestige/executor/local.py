@@ -11,7 +11,8 @@ import threading
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
@@ -27,6 +28,8 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 Say = Callable[[str], None]
 Failure = tuple[Job, str]
+Gather = Callable[[Sequence[Job], Callable[[Job, Result], None]], list[Failure[Job]]]
+"""gather(jobs, on_result) → the jobs that failed, with why."""
 KILLED = (
     "a worker process was killed, perhaps for want of memory; the same command resumes, --workers 1 needs less"
 )
@@ -38,57 +41,31 @@ def run_local(
 ) -> list[Failure[Job]]:
     """Carry out the jobs in worker processes; returns those that failed, with why.
 
-    on_done(job) is called in this process as each one ends well. See `gather`.
+    on_done(job) is called in this process as each one ends well. Errors, and workers that are killed: see `pooled`.
     """
-    return gather(work, jobs, workers=workers, on_result=lambda job, _: on_done(job))
-
-
-def gather(
-    work: Callable[[Job], Result], jobs: Sequence[Job], *, workers: int, on_result: Callable[[Job, Result], None]
-) -> list[Failure[Job]]:
-    """Carry out the jobs in worker processes, and have what each returned in this one; returns those that failed.
-
-    A VestigeError (bad input, a full disk) stops everything and is raised; any other error is the job's own, and the
-    rest goes on. A worker that is killed costs the job that it was at: that is tried once more, by a new worker;
-    where this one is killed too, VestigeError is raised. on_result(job, result) is called as each one ends well.
-    """
-    failures: list[Failure[Job]] = []
     if not jobs:
-        return failures
+        return []
+    with pooled(work, min(workers, len(jobs))) as gather:
+        return gather(jobs, lambda job, _: on_done(job))
+
+
+@contextmanager
+def pooled(work: Callable[[Job], Result], workers: int) -> Iterator[Gather[Job, Result]]:
+    """Worker processes that are there for several lots of jobs: gather(jobs, on_result) → those that failed, with why.
+
+    on_result(job, result) is called in this process as each job ends well. A VestigeError (bad input, a full disk)
+    stops everything and is raised; any other error is the job's own, and the rest goes on. A worker that is killed
+    costs the job that it was at: that is tried once more, by a new worker; where this one is killed too, VestigeError
+    is raised.
+    """
     # One thread per worker, set before the libraries load; spawned workers inherit it.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA's products are not reproducible
     others = set(multiprocessing.active_children())
-    left, killed = deque(range(len(jobs))), Counter[int]()
     pool: list[_Worker] = []
     try:
-        while left or any(worker.job is not None for worker in pool):
-            if _interrupted.is_set():
-                raise KeyboardInterrupt
-            while left and (idle := _idle(pool, workers, work)):
-                idle.take(left.popleft(), jobs)
-            for worker in _heard(pool):
-                number, answer = worker.job, worker.answer()
-                worker.job = None
-                if answer is None:
-                    pool.remove(worker)
-                    worker.process.join()
-                    if number is None:
-                        continue
-                    killed[number] += 1
-                    if killed[number] > 1:
-                        raise VestigeError(KILLED)
-                    say("a worker process was killed; the run it was at is tried once more")
-                    left.appendleft(number)
-                elif number is not None:
-                    error, result = answer
-                    if isinstance(error, VestigeError):
-                        raise error
-                    if error is not None:
-                        failures.append((jobs[number], error))
-                    else:
-                        on_result(jobs[number], result)
+        yield lambda jobs, on_result: _gather(pool, work, workers, jobs, on_result)
         for worker in pool:
             worker.dismiss()
     except BaseException:
@@ -96,6 +73,43 @@ def gather(
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()
         raise
+
+
+def _gather(
+    pool: list[_Worker],
+    work: Callable[[Job], Result],
+    workers: int,
+    jobs: Sequence[Job],
+    on_result: Callable[[Job, Result], None],
+) -> list[Failure[Job]]:
+    failures: list[Failure[Job]] = []
+    left, killed = deque(range(len(jobs))), Counter[int]()
+    while left or any(worker.job is not None for worker in pool):
+        if _interrupted.is_set():
+            raise KeyboardInterrupt
+        while left and (idle := _idle(pool, workers, work)):
+            idle.take(left.popleft(), jobs)
+        for worker in _heard(pool):
+            number, answer = worker.job, worker.answer()
+            worker.job = None
+            if answer is None:
+                pool.remove(worker)
+                worker.process.join()
+                if number is None:
+                    continue
+                killed[number] += 1
+                if killed[number] > 1:
+                    raise VestigeError(KILLED)
+                say("a worker process was killed; the run it was at is tried once more")
+                left.appendleft(number)
+            elif number is not None:
+                error, result = answer
+                if isinstance(error, VestigeError):
+                    raise error
+                if error is not None:
+                    failures.append((jobs[number], error))
+                else:
+                    on_result(jobs[number], result)
     return failures
 
 

@@ -12,63 +12,71 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from vestige.executor.local import KILLED, Failure, one_thread, why
+from vestige.executor.local import KILLED, Failure, Gather, one_thread, why
 from vestige.types import InputError, MissingError, VestigeError
 
 Job = TypeVar("Job")
+Result = TypeVar("Result")
 PATIENCE = 5.0
 """Seconds that a cluster's address may take to answer."""
 LIBRARIES = ("vestige", "torch", "numpy")
 """What must be of the same version everywhere, beside Python and Ray, for results to be the same."""
 
 
-def gather_ray(
-    work: Callable[[Job, Mapping[str, Any]], Any],
-    jobs: Sequence[Job],
-    *,
+@contextmanager
+def pooled_ray(
+    work: Callable[[Job, Mapping[str, Any]], Result],
     workers: int,
+    *,
     address: str | None,
-    needs: Callable[[Job], Sequence[str]],
-    read: Callable[[str], Any],
-    on_result: Callable[[Job, Any], None],
-) -> list[Failure[Job]]:
-    """Carry out work(job, parts) on Ray, one thread each; returns the jobs that failed, as `gather` does.
+    needs: Callable[[Job], Mapping[str, Callable[[], Any]]],
+) -> Iterator[Gather[Job, Result]]:
+    """Ray, for several lots of jobs, as `pooled` has it; work(job, parts) is done there, one thread each.
 
     address: HOST:PORT of a cluster's head, or "auto" for the one that this machine belongs to; without one, Ray is
-    started here, on loopback, with so many workers. needs(job): the names of its parts, each of which read(name) gives
-    here once. Raises MissingError without Ray, InputError for an address that does not answer and for a cluster with
+    started here, on loopback, with so many workers. needs(job): the name of each of its parts, and what reads it here,
+    once. Raises MissingError without Ray, InputError for an address that does not answer and for a cluster with
     other versions.
     """
-    failures: list[Failure[Job]] = []
-    if not jobs:
-        return failures
     with _connected(address, workers) as ray:
         if address:
             _check_versions(ray)
-        slots = 2 * max(1, int(ray.cluster_resources().get("CPU", workers)))
-        remote = ray.remote(num_cpus=1, max_retries=1)(_task)
         kept: dict[str, Any] = {}
-        left, running = deque(jobs), {}
-        while left or running:
-            while left and len(running) < slots:
-                job = left.popleft()
-                names = list(needs(job))
-                for name in names:
-                    if name not in kept:
-                        kept[name] = ray.put(read(name))
-                running[remote.remote(work, job, names, *(kept[name] for name in names))] = job
-            for done in ray.wait(list(running), timeout=1.0)[0]:
-                job = running.pop(done)
-                try:
-                    result = ray.get(done)
-                except ray.exceptions.RayTaskError as error:
-                    if isinstance(error.cause, VestigeError):
-                        raise error.cause from None
-                    failures.append((job, why(error.cause)))
-                except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
-                    raise VestigeError(KILLED) from None
-                else:
-                    on_result(job, result)
+        yield lambda jobs, on_result: _gather(ray, kept, work, needs, jobs, on_result)
+
+
+def _gather(
+    ray: Any,
+    kept: dict[str, Any],
+    work: Callable[[Job, Mapping[str, Any]], Result],
+    needs: Callable[[Job], Mapping[str, Callable[[], Any]]],
+    jobs: Sequence[Job],
+    on_result: Callable[[Job, Result], None],
+) -> list[Failure[Job]]:
+    failures: list[Failure[Job]] = []
+    slots = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    remote = ray.remote(num_cpus=1, max_retries=1)(_task)
+    left, running = deque(jobs), {}
+    while left or running:
+        while left and len(running) < slots:
+            job = left.popleft()
+            parts = needs(job)
+            for name, read in parts.items():
+                if name not in kept:
+                    kept[name] = ray.put(read())
+            running[remote.remote(work, job, list(parts), *(kept[name] for name in parts))] = job
+        for done in ray.wait(list(running), timeout=1.0)[0]:
+            job = running.pop(done)
+            try:
+                result = ray.get(done)
+            except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, VestigeError):
+                    raise error.cause from None
+                failures.append((job, why(error.cause)))
+            except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
+                raise VestigeError(KILLED) from None
+            else:
+                on_result(job, result)
     return failures
 
 
