@@ -5,8 +5,6 @@ import time
 
 import pytest
 
-from difficulties import folder, record
-
 TINY = [
     "data.train=60", "data.test=20", "references.models=2", "references.folds=2", "train.steps=10", "budget=1",
     "model.buckets=256", "model.width=8", "model.hidden=8",
@@ -22,7 +20,7 @@ SETS = [part for item in TINY for part in ("--set", item)]
         (("--executor", "slurm"), "local or ray"),
         (("--ray-address", "10.0.0.1:6379"), "belongs to --executor ray"),
         (("--data", "reviews", "--samples", "1000"), "1000 samples to unlearn were asked for"),
-        (("--data", "reviews", "--model", "cnn"), "images"),
+        (("--data", "reviews", "--model", "cnn"), "choose --model words"),
         (("--data", "reviews", "--set", "data.train=5000"), "class 0 has 252 samples"),
         (("--data", "nowhere"), "no data set called 'nowhere'"),
         (("--data", "reviews", "--set", "budgett=1"), "did you mean 'budget'"),
@@ -64,6 +62,7 @@ def test_dry_run_writes_nothing(run, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_tiny_study_of_texts_from_data_to_page(run, tmp_path):
     asked = ("difficulty", "--data", "reviews", "--samples", "22", "--seeds", "1", "--algorithms", "FT,GA,SSD")
     asked = (*asked, "--workers", "1", *SETS, "--out", "runs")
@@ -103,7 +102,7 @@ def test_predict_needs_a_finished_study(run, tmp_path):
     assert status == 2
     assert "holds no finished difficulty study" in err
     (tmp_path / "runs").mkdir()
-    folder(tmp_path / "runs", record(ids=6, algorithms=("GA", "FT"), doses=()) | {"study": "image-target"})
+    (tmp_path / "runs" / "result.json").write_text('{"study": "image-target"}', encoding="utf-8")
     (tmp_path / "runs" / "vestige.json").write_text('{"config": {}, "source": ""}', encoding="utf-8")
     status, _, err = run("difficulty", "predict", "runs", "--ids", "a")
     assert status == 2

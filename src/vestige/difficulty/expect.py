@@ -127,7 +127,8 @@ def _factors(
     _check_ids(ids, facts["train"])
     train, _ = sets.from_entry(facts, arrays, before["device"])
     room = modality(before["data"]["modality"])
-    return factors.before(jobs.restore(before, model), train, ids, modality=room)
+    found = jobs.restore(before, model)
+    return factors.before(found, train, ids, modality=room, similarity=sets.alike(train, ids))
 
 
 def _check_ids(ids: Sequence[str], train: Sequence[str]) -> None:

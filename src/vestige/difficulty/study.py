@@ -47,12 +47,17 @@ def configure(file: Path | None = None, sets: list[str] | None = None, **flags: 
         asked["data"] = {"source": flags["data"]}
     if flags.get("model") is not None:
         asked["model"] = {"kind": flags["model"]}
-    elif assets.locate(flags.get("data") or "mnist").modality == "text":
-        asked["model"] = {"kind": "words"}
     # As a layer, so that a --set of one field leaves the others of its record.
     defaults = DifficultyConfig().model_dump(mode="json", include={"model", "train", "unlearn"})
     layers = [written, settings.read_set(sets or []), asked]
+    named = [layer["data"]["source"] for layer in layers if "source" in (layer.get("data") or ())]
+    source = named[-1] if named else DifficultyConfig().data.source
+    words = assets.locate(source).modality == "text"
+    defaults |= {"modality": "labelled", "model": {"kind": "words"}} if words else {}
     kind = settings.build_difficulty([defaults, *layers]).model.kind
+    if (kind == "words") != words:
+        holds, fits = ("texts", "words") if words else ("images", "cnn, mlp or resnet18")
+        raise InputError(f"{source} holds {holds}, and the model {kind} takes others; choose --model {fits}")
     plain = {"train": presets.training(kind)["train"]} if kind != "cnn" and presets.training(kind) else {}
     own = {**plain, **KINDS.get(kind, {})}
     own["model"] = {"kind": kind, **own.get("model", {})}
