@@ -134,10 +134,10 @@ def _symptoms(part: Part, before: Part, row: int, ref: Known) -> dict[str, float
     marks.append((now[row], facts["test"], facts["retained"]))
     erased = [float(erasure(after, p[0], ref.p_ref)) for after, _, _ in marks]
     useful = [float(utility(test, retained)) for _, test, retained in marks]
-    margins = (each.arrays["margins"][[row]].astype(np.float64) for each in (before, part))
+    first, last = (each.arrays["margins"][[row]].astype(np.float64) for each in (before, part))
     found: dict[str, float | None] = {
         "expansion": factors.expansion(was[others], now[others], before.arrays["random"][nearest][:, others]),
-        "membership_resistance": float(factors.membership_resistance(*margins, np.array([ref.margin_ref]))[0]),
+        "membership_resistance": float(factors.membership_resistance(first, last, [ref.margin_ref])[0]),
         "tolerance": factors.tolerance(erased, useful),
     }
     if facts["steps"] is not None:

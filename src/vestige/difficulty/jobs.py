@@ -133,6 +133,7 @@ def _place(job: Job, parts: Parts) -> Place:
 
 def _quick(room: Modality) -> Modality:
     """The same room, whose networks are kept channels last."""
+
     def build(config: Any, samples: Samples, *, generator: torch.Generator) -> nn.Module:
         return _channels_last(room.build(config, samples, generator=generator))
 
@@ -297,10 +298,11 @@ def _unlearn(job: Job, parts: Parts) -> Part:
     from vestige.unlearn.methods import METHODS, Minimised, dampen, importance
 
     at, kept = _place(job, parts), parts[name_of(job["before"])].arrays
-    model, seed, algorithm = restore(job["before"], kept), job["before"]["seed"], job["algorithm"]
+    model, seed = restore(job["before"], kept), job["before"]["seed"]
     forget, retain = at.train.take([job["id"]]), at.train.without([job["id"]])
     row, start = at.train.ids.index(job["id"]), [weight.detach().clone() for weight in model.parameters()]
     path = Path(at, forget, row, kept["right"], job["p_ref"], start, [float(probability(kept["margins"][row]))])
+    algorithm: str = job["algorithm"]
     method = METHODS[METHOD_OF.get(algorithm, algorithm)]
     if algorithm == "SSD":
         # Importance for everything is that of the model before: computed once, not once a sample.

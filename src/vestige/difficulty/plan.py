@@ -83,6 +83,7 @@ class Plan:
         chosen: ids; each reference is then trained without one of them alone.
         """
         count = self.config.references.models
+        left_out: list[tuple[str, ...]]
         if chosen is not None:
             left_out = [(name,) for name in chosen for _ in range(count)]
         else:

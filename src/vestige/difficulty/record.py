@@ -87,9 +87,9 @@ class Result(TypedDict):
     """result.json.
 
     name: of data and model, "mnist cnn". dosed: the ids that get similar samples. pictures: dose → the folder under
-    `data/` in the run folder where the samples themselves stand (of texts, facts["texts"]: id → text). analyses: question → what `difficulty.analyse` or
-    `difficulty.predict` returned, or {"missing": why}: inequality, agreement, holding, symptoms (holding of the
-    group "after"), natural, constructed, predictor. provenance: as in every result of vestige.
+    `data/` in the run folder where the samples themselves stand (of texts, facts["texts"]: id → text). analyses:
+    question → what `difficulty.analyse` or `difficulty.judge` returned, or {"missing": why}: inequality, agreement,
+    holding, symptoms (holding of the group "after"), natural, constructed, predictor. provenance: as in every result.
     """
 
     schema_version: int

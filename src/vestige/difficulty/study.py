@@ -6,14 +6,15 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vestige import config as settings
 from vestige import assets, presets, provenance, studies
+from vestige import config as settings
 from vestige.config import DifficultyConfig
 from vestige.difficulty import collect, plan
+from vestige.difficulty.factors import BEFORE
 from vestige.difficulty.journal import Part
 from vestige.difficulty.laboratory import Crew, Executor, Laboratory, labels_of
 from vestige.difficulty.plan import Job, label_of, learner_of, name_of
@@ -278,7 +279,8 @@ class Study:
             before = self.laboratory.read(job)
             its = made[name_of(factors)].arrays if learner == "one" and factors and name_of(factors) in made else {}
             for place, name in enumerate(self.asked(dose)):
-                values = {key: float(column[place]) for key, column in its.items()}
+                # in an order of our own: safetensors gives arrays back in any
+                values = {key: float(its[key][place]) for key in BEFORE if key in its}
                 ref, part = self.known[dose, learner][name], self.sets[dose][1]
                 found.append(collect.sample_row(job, before, part, name, ref, values, name in self.dosed))
         return found
@@ -290,15 +292,16 @@ def analyses(record: Mapping[str, Any]) -> dict[str, Any]:
 
     def constructed() -> dict[str, Any]:
         doses = table.doses(record)
-        return {"missing": "no sample got constructed similar ones (doses)"} if doses is None else ask_doses(doses)
+        if doses is None:
+            return {"missing": "no sample got constructed similar ones (doses)"}
+        return analyse.constructed(doses)
 
-    ask_doses = analyse.constructed
     try:
         measured = table.measured(record)
     except InputError as error:
         return {name: {"missing": str(error)} for name in QUESTIONS}
     found: dict[str, Any] = {}
-    for name, question in {
+    questions: dict[str, Callable[[], dict[str, Any]]] = {
         "inequality": lambda: analyse.inequality(measured),
         "agreement": lambda: analyse.agreement(measured),
         "holding": lambda: analyse.holding([measured]),
@@ -306,7 +309,8 @@ def analyses(record: Mapping[str, Any]) -> dict[str, Any]:
         "natural": lambda: analyse.natural(measured),
         "constructed": constructed,
         "predictor": lambda: judge.evaluate([measured]),
-    }.items():
+    }
+    for name, question in questions.items():
         try:
             found[name] = question()
         except InputError as error:

@@ -30,9 +30,7 @@ Say = Callable[[str], None]
 Failure = tuple[Job, str]
 Gather = Callable[[Sequence[Job], Callable[[Job, Result], None]], list[Failure[Job]]]
 """gather(jobs, on_result) → the jobs that failed, with why."""
-KILLED = (
-    "a worker process was killed, perhaps for want of memory; the same command resumes, --workers 1 needs less"
-)
+KILLED = "a worker process was killed, perhaps for want of memory; the same command resumes, --workers 1 needs less"
 _interrupted = threading.Event()
 
 
@@ -238,7 +236,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     # It would fill all new memory with NaN, to show who reads what was never written: a quarter of a CNN's training.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def _settle() -> None:

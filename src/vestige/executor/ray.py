@@ -5,6 +5,8 @@ What jobs need is put into Ray's memory once; what they return comes home to the
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import socket
 from collections import deque
@@ -56,7 +58,8 @@ def _gather(
     failures: list[Failure[Job]] = []
     slots = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
     remote = ray.remote(num_cpus=1, max_retries=1)(_task)
-    left, running = deque(jobs), {}
+    left = deque(jobs)
+    running: dict[Any, Job] = {}
     while left or running:
         while left and len(running) < slots:
             job = left.popleft()
@@ -82,10 +85,8 @@ def _gather(
 
 def check_address(address: str | None) -> None:
     """Raise MissingError where Ray is not installed, InputError where nothing answers at this address."""
-    try:
-        import ray  # noqa: F401
-    except ImportError:
-        raise MissingError("--executor ray needs Ray; get it with: pip install 'vestige[ray]'") from None
+    if importlib.util.find_spec("ray") is None:
+        raise MissingError("--executor ray needs Ray; get it with: pip install 'vestige[ray]'")
     if address is None or address == "auto":
         return
     host, colon, port = address.removeprefix("ray://").rpartition(":")
@@ -112,14 +113,15 @@ def _connected(address: str | None, workers: int) -> Iterator[Any]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
-    import ray
-
-    quiet = {"configure_logging": False, "log_to_driver": False, "include_dashboard": False}
+    ray: Any = importlib.import_module("ray")
+    quiet = {"configure_logging": False, "log_to_driver": False}
     try:
         if address:
-            ray.init(address=address, configure_logging=False, log_to_driver=False)
+            ray.init(address=address, **quiet)
         else:
-            ray.init(address="local", num_cpus=workers, _node_ip_address="127.0.0.1", **quiet)
+            ray.init(
+                address="local", num_cpus=workers, _node_ip_address="127.0.0.1", include_dashboard=False, **quiet
+            )  # fmt: skip
     except (RuntimeError, ConnectionError, ray.exceptions.RaySystemError) as error:
         raise InputError(f"the Ray cluster at {address or 'this machine'} cannot be used: {error}") from None
     try:

@@ -99,9 +99,7 @@ class CNN(Network):
     def features(self, x: Tensor) -> Tensor:
         a = x - self.mean
         for layer in self.convolutions:
-            a = torch.relu(
-                F.max_pool2d(layer(a), 2)
-            )  # the same bits as the other way round, on a quarter of the pixels
+            a = torch.relu(F.max_pool2d(layer(a), 2))  # the same bits as the other way round, from fewer pixels
         return a.flatten(1)
 
     def forward(self, x: Tensor) -> Tensor:
