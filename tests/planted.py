@@ -4,9 +4,9 @@ Four blobs with a class each, and samples that a network can only learn by heart
 
 - easy: a sample inside a blob under the label of another. Its neighbours, which are retained, say what to answer there,
   so whatever loosens the memory, even a little, makes the network fall back to them.
-- hard: a sample alone, in a direction in which no other lies. Nothing that is retained says anything there: only its own
-  gradient moves the network at that place, and fixed budgets move it too little, or past what models that never saw
-  it say. What those say is open; where it happens to be its label, there is nothing to erase.
+- hard: a sample alone, in a direction in which no other lies. Nothing that is retained says anything there: only its
+  own gradient moves the network at that place, and fixed budgets move it too little, or past what models that never
+  saw it say. What those say is open; where it happens to be its label, there is nothing to erase.
 - plain: members of the blobs, and a copy of one. Models without them answer as models with them do: there is nothing to
   erase, which must be said and must not count as easy.
 
@@ -31,7 +31,7 @@ CLASSES, WIDTH, SPREAD = 4, 48, 0.25
 IMAGE = modality.modality("image")
 RECIPE = Recipe(
     model=MLPConfig(hidden=(64, 64), init_scale=0.1),
-    train=TrainConfig(steps=600, lr=0.5, weight_decay=0.0),
+    train=TrainConfig(steps=400, lr=0.5, weight_decay=0.0),
     unlearn=UnlearnConfig(
         finetune=Steps(steps=20, lr=0.2),
         ascent=Ascent(steps=10, lr=0.007),
@@ -75,7 +75,9 @@ def plant(seed, each=12, blob=40):
         found[f"hard/{number}"] = (alone(), label)
     unseen = {f"test/{number}": (near(number % CLASSES), number % CLASSES) for number in range(100)}
     ids = {kind: tuple(name for name in found if name.startswith(kind)) for kind in ("hard", "easy")}
-    return Planted(_samples(found), _samples(unseen), ids["hard"], ids["easy"], ("plain/0-0", "plain/1-0", "plain/copy"))
+    return Planted(
+        _samples(found), _samples(unseen), ids["hard"], ids["easy"], ("plain/0-0", "plain/1-0", "plain/copy")
+    )
 
 
 def study(planted, seed, algorithms=ALGORITHMS):

@@ -188,12 +188,13 @@ def test_all_answers_are_plain():
 
 
 def test_a_result_is_read_as_a_table():
+    one = {"learner": "one", "p_before": 0.9, "factors": {"loss": 0.1}}
     samples = [
-        {"dose": dose, "seed": seed, "learner": "one", "id": name, "p_before": 0.9, "p_ref": ref, "factors": {"loss": 0.1}}
+        one | {"dose": dose, "seed": seed, "id": name, "p_ref": ref}
         for dose in (0, 2) for seed in (0, 1) for name, ref in (("a", 0.5), ("b", 0.88))
     ]  # fmt: skip
     runs = [
-        {"dose": dose, "seed": seed, "algorithm": "GA", "learner": "one", "id": name, "H": 0.25, "symptoms": {"steps": 3}}
+        one | {"dose": dose, "seed": seed, "id": name, "algorithm": "GA", "H": 0.25, "symptoms": {"steps": 3}}
         for dose in (0, 2) for seed in (0, 1) for name in ("a", "b") if (seed, name) != (1, "a")
     ]  # fmt: skip
     result = {"name": "x", "ids": ["a", "b"], "algorithms": ["GA"], "seeds": [0, 1], "dosed": ["a"], "doses": [2]}

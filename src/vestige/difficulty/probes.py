@@ -106,27 +106,30 @@ def ksd(layer: LastLayer, weight: Array) -> Array:
     same way by the model. weight: W of the last layer without its bias, (classes, width). NaN for a class of one, 0
     distances included (c = 0).
     """
-    from scipy.spatial.distance import pdist
-
     width = weight.shape[1]
-    z, scores = layer.inputs[:, :width], -_residual(layer) @ weight
+    z, scores = layer.inputs[:, :width], -residual(layer) @ weight
     found = np.full(len(z), np.nan)
     for label in np.unique(layer.answers):
         rows = np.flatnonzero(layer.answers == label)
-        if len(rows) < 2 or (c2 := float(np.median(pdist(z[rows]))) ** 2) == 0:
+        if len(rows) < 2 or (z[rows] == z[rows[0]]).all():
             continue
-        a, s = z[rows], scores[rows]
-        inner = a @ a.T
-        distance = np.clip(np.diag(inner)[:, None] + np.diag(inner) - 2 * inner, 0, None)
-        base = c2 + distance
-        own, across = (s * a).sum(1), s @ a.T
-        # ∇_j k = (z_i − z_j) base^(−3/2) = −∇_i k
-        pull = own[:, None] - across - across.T + own
-        trace = width * base**-1.5 - 3 * distance * base**-2.5
-        u = (s @ s.T) * base**-0.5 + pull * base**-1.5 + trace
+        u = stein(z[rows], scores[rows])
         np.fill_diagonal(u, 0)
         found[rows] = u.sum(1) / (len(rows) - 1)
     return found
+
+
+def stein(z: Array, s: Array) -> Array:
+    """The Stein kernel of samples z with the scores s, (m, d) each: (m, m); see `ksd`."""
+    from scipy.spatial.distance import pdist
+
+    inner, across, own = z @ z.T, s @ z.T, (s * z).sum(1)
+    distance = np.clip(np.diag(inner)[:, None] + np.diag(inner) - 2 * inner, 0, None)
+    base = max(float(np.median(pdist(z))) ** 2, 1e-12) + distance
+    # ∇_j k = (z_i − z_j) base^(−3/2) = −∇_i k
+    pull = own[:, None] - across - across.T + own
+    trace = z.shape[1] * base**-1.5 - 3 * distance * base**-2.5
+    return np.asarray((s @ s.T) * base**-0.5 + pull * base**-1.5 + trace)
 
 
 def answers(layer: LastLayer, rows: Rows) -> dict[str, Array]:
@@ -179,7 +182,7 @@ def geometry(layer: LastLayer, rows: Rows) -> dict[str, Array]:
 
 def influence(layer: LastLayer, rows: Rows) -> dict[str, Array]:
     """Of the last layer alone, whose gradients are residual ⊗ input: K_ij = (r_i·r_j)(f_i·f_j)."""
-    r, f, n = _residual(layer), layer.inputs, len(layer.inputs)
+    r, f, n = residual(layer), layer.inputs, len(layer.inputs)
     p = metrics.softmax(layer.logits)
     curvature = (p * (1 - p)).T @ f**2 / n
     damped = curvature + max(DAMPING * float(curvature.mean()), 1e-300)
@@ -233,7 +236,7 @@ def learning(trajectory: Array) -> dict[str, Array]:
     return {"learned_at": np.where(unsure.any(0), last, 0) / len(unsure), "trajectory": trajectory.mean(0)}
 
 
-def _residual(layer: LastLayer) -> Array:
+def residual(layer: LastLayer) -> Array:
     """∂L/∂z = p − e_y, (n, classes), without cancellation where p_y is near 1."""
     r = metrics.softmax(layer.logits)
     y = np.arange(len(r)), layer.answers
