@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vestige.cli.options import Config, Data, Device, Dry, Fresh, Json, Limit, Seed, Seeds, Sets, Workers
+from vestige.cli.options import Config, Device, Dry, Fresh, Json, Limit, Seed, Seeds, Sets, Workers
 from vestige.cli.shared import report_failures
 from vestige.terminal import show_difficulty, show_expected, show_record
 
 if TYPE_CHECKING:
     from vestige.config import DifficultyConfig
 
+LabelledData = Annotated[
+    str | None,
+    typer.Option(
+        "--data", metavar="NAME|FILE|FOLDER",
+        help="Images: mnist, fmnist, cifar10, IDX, .npz, folder. Texts with labels: reviews, IMDb's folder, .csv, .jsonl.",
+    ),
+]  # fmt: skip
 ModelKind = Annotated[
     str | None, typer.Option("--model", help="Of images: cnn, mlp, resnet18; of labelled texts: words.")
 ]
@@ -22,7 +29,7 @@ ModelKind = Annotated[
 
 def difficulty(
     context: typer.Context,
-    data: Data = None,
+    data: LabelledData = None,
     model: ModelKind = None,
     samples: Annotated[int | None, typer.Option("--samples", min=1, help="Samples to unlearn, one at a time.")] = None,
     algorithms: Annotated[
@@ -47,7 +54,7 @@ def difficulty(
 ) -> None:
     """Measure how hard each sample is to unlearn, what goes with that, and whether it can be told before.
 
-    Data: images, or labelled texts (reviews, IMDb's folder or CSV, .jsonl). Then: vestige difficulty predict FOLDER.
+    Then: vestige difficulty predict FOLDER.
     """
     if context.invoked_subcommand is not None:
         return
@@ -84,7 +91,7 @@ def predict(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The run folder of a finished difficulty study.")],
     ids: Annotated[str | None, typer.Option("--ids", metavar="A,B", help="Which samples, as mnist/12,mnist/7.")] = None,
     ids_file: Annotated[Path | None, typer.Option("--ids-file", help="Their ids, one a line.")] = None,
-    data: Data = None,
+    data: LabelledData = None,
     model: ModelKind = None,
     json: Json = False,
 ) -> None:
