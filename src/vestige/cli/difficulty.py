@@ -19,7 +19,7 @@ LabelledData = Annotated[
     str | None,
     typer.Option(
         "--data", metavar="NAME|FILE|FOLDER",
-        help="Images: mnist, fmnist, cifar10, IDX, .npz, folder. Texts with labels: reviews, IMDb's folder, .csv, .jsonl.",
+        help="Images: as everywhere. Texts with labels: reviews, IMDb's folder, .csv, .jsonl.",
     ),
 ]  # fmt: skip
 ModelKind = Annotated[
