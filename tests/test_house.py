@@ -75,8 +75,9 @@ def test_the_readme_shows_the_tree():
 
 def test_every_method_and_metric_has_a_card():
     from vestige.analysis import MEASURES
+    from vestige.difficulty.factors import FACTORS
     from vestige.unlearn import LANGUAGE_METHODS, METHODS
     from vestige.verify import METRICS
 
     cards = set(re.findall(r"^### `([^`]+)`", (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), re.M))
-    assert set(METHODS) | set(LANGUAGE_METHODS) | set(METRICS) | set(MEASURES) <= cards
+    assert set(METHODS) | set(LANGUAGE_METHODS) | set(METRICS) | set(MEASURES) | set(FACTORS) <= cards
