@@ -33,10 +33,10 @@ TINY = [
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """48 images of 8×8 in three classes, each a stripe and noise."""
+    """48 images of 12×12 in three classes, each a stripe and noise."""
     draw = np.random.default_rng(0)
     y = np.arange(48) % 3
-    x = draw.uniform(0, 0.5, (48, 8, 8)).astype(np.float32)
+    x = draw.uniform(0, 0.5, (48, 12, 12)).astype(np.float32)
     x[np.arange(48), y] += 0.5
     path = tmp_path_factory.mktemp("source") / "tiny.npz"
     np.savez(path, x=x, y=y)
@@ -171,7 +171,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(source, tmp_path
 
 
 def test_a_class_with_one_sample_is_refused(tmp_path):
-    x, y = np.random.default_rng(0).uniform(size=(31, 8, 8)).astype(np.float32), np.array([*[0, 1] * 15, 2])
+    x, y = np.random.default_rng(0).uniform(size=(31, 12, 12)).astype(np.float32), np.array([*[0, 1] * 15, 2])
     np.savez(tmp_path / "one.npz", x=x, y=y)
     with pytest.raises(InputError, match=r"class 2 has 1 sample, 14 are needed: 10 to train, 4 to test"):
         open_laboratory(configure(data=str(tmp_path / "one.npz"), sets=TINY), tmp_path / "out")
