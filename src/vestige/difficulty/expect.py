@@ -86,7 +86,7 @@ def _by_own(
         its = _factors(before, entries[0].facts, entries[0].arrays, entries[1].arrays, ids)
         population = {name: column[number] for name, column in measured.before.items()}
         found.append(predictors.predict(predictor, its, population))
-    return np.mean(found, 0)
+    return np.asarray(np.mean(found, 0))
 
 
 def _by_another(
