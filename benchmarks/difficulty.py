@@ -1,4 +1,4 @@
-"""How many unlearning runs a minute: the engine of difficulty studies against plain loops, with one worker, two, and Ray.
+"""How many unlearning runs a minute: the engine of difficulty studies beside plain loops, and one worker, two, Ray.
 
     python benchmarks/difficulty.py [--data mnist] [--samples 6] [--no-ray] [--write docs/results/difficulty-engine.md]
 

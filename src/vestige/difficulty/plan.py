@@ -100,7 +100,7 @@ class Plan:
 
     def before(self, data: Job, learner: str, seed: int) -> Job:
         """The model that must forget."""
-        return {"kind": "before", **self._model(data, learner, seed), "importance": self._needs_importance(learner)}
+        return {"kind": "before", **self._model(data, learner, seed)}
 
     def factors(self, before: Job, ids: Sequence[str], references: Sequence[float]) -> Job:
         """The factors of these samples of one model. references: p_ref of each."""
@@ -128,9 +128,6 @@ class Plan:
             "seed": seed,
             "device": self.config.device,
         }
-
-    def _needs_importance(self, learner: str) -> bool:
-        return learner == "one" and "SSD" in self.config.algorithms
 
     def _folds(self, train: Sequence[str], draw: int) -> list[tuple[str, ...]]:
         import torch

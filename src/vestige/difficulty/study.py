@@ -51,8 +51,7 @@ def configure(file: Path | None = None, sets: list[str] | None = None, **flags: 
     # As a layer, so that a --set of one field leaves the others of its record.
     defaults = DifficultyConfig().model_dump(mode="json", include={"model", "train", "unlearn"})
     layers = [written, settings.read_set(sets or []), asked]
-    named = [layer["data"]["source"] for layer in layers if "source" in (layer.get("data") or ())]
-    source = named[-1] if named else DifficultyConfig().data.source
+    source = settings.build_difficulty([{"data": layer.get("data", {})} for layer in layers]).data.source
     words = assets.locate(source).modality == "text"
     defaults |= {"modality": "labelled", "model": {"kind": "words"}} if words else {}
     kind = settings.build_difficulty([defaults, *layers]).model.kind
