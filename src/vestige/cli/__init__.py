@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vestige.cli.difficulty import difficulty, predict
 from vestige.cli.looking import doctor, report
 from vestige.cli.paraphrasing import data_paraphrase
 from vestige.cli.search import data_analyse, data_duplicates, similar
@@ -52,6 +53,9 @@ data_app = typer.Typer(
     no_args_is_help=True, help="Build similarity-entailed data sets, analyse them; find near-duplicates; paraphrase."
 )
 app.add_typer(data_app, name="data")
+difficulty_app = typer.Typer(invoke_without_command=True, callback=difficulty)
+difficulty_app.command("predict")(predict)
+app.add_typer(difficulty_app, name="difficulty")
 for verb in VERBS:
     app.command()(verb)
 for name, data_verb in DATA_VERBS.items():

@@ -12,17 +12,20 @@ from vestige.terminal import show_record
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="A run folder with a finished study or analysis.")],
+    folder: Annotated[Path, typer.Argument(help="A run folder with a finished study, analysis or difficulty study.")],
     figures: Annotated[Path | None, typer.Option("--figures", help="Also write the figures as SVG files here.")] = None,
     json: Json = False,
 ) -> None:
-    """Write report.html, or analysis.html, anew from the results in a run folder."""
+    """Write report.html, analysis.html or difficulty.html anew from the results in a run folder."""
     from vestige import report as studied
     from vestige.report import analysis as analysed
+    from vestige.report import difficulty as measured
     from vestige.store import open_existing
 
     if analysed.is_analysis(folder):
         written = [analysed.write_analysis(folder), *(analysed.write_figures(folder, figures) if figures else [])]
+    elif measured.is_difficulty(folder):
+        written = [measured.write_page(folder), *(measured.write_figures(folder, figures) if figures else [])]
     else:
         open_existing(folder)
         written = [studied.write_report(folder), *(studied.write_figures(folder, figures) if figures else [])]

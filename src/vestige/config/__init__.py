@@ -9,6 +9,7 @@ from vestige.config.image import (
     DataConfig,
     MLPConfig,
     ModelConfig,
+    NetworkConfig,
     OutputsConfig,
     Recipe,
     RecoverConfig,
@@ -20,6 +21,7 @@ from vestige.config.image import (
     TrainConfig,
     UnlearnConfig,
 )
+from vestige.config.labelled import WordsConfig
 from vestige.config.study import (
     AnalyseConfig,
     AnyStudyConfig,
@@ -59,6 +61,7 @@ __all__ = [
     "LoRA",
     "MLPConfig",
     "ModelConfig",
+    "NetworkConfig",
     "OutputsConfig",
     "ParaphraseConfig",
     "Recipe",
@@ -79,6 +82,7 @@ __all__ = [
     "TrainConfig",
     "TuneConfig",
     "UnlearnConfig",
+    "WordsConfig",
     "build",
     "build_any",
     "build_difficulty",

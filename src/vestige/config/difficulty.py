@@ -12,8 +12,8 @@ from vestige.config.image import (
     CNNConfig,
     Dampening,
     DataConfig,
-    ModelConfig,
     NegGrad,
+    NetworkConfig,
     Recipe,
     Relabel,
     Scrub,
@@ -56,7 +56,7 @@ class DifficultyConfig(Settings):
     """Everything that the run folder of a difficulty study was made with."""
 
     study: Literal["difficulty"] = "difficulty"
-    modality: Literal["image"] = "image"
+    modality: Literal["image", "labelled"] = "image"
     device: Literal["cpu", "cuda"] = Field("cpu", description="where the models live")
     seed: int = Field(0, ge=0, description="the first seed; also that of the data set and of the references")
     seeds: int = Field(3, ge=1, description="how many models before unlearning: seed, seed + 1, …")
@@ -65,7 +65,7 @@ class DifficultyConfig(Settings):
     data: DifficultyData = DifficultyData()
     doses: tuple[int, ...] = Field((), description="numbers of constructed similar samples, beside 0: data sets more")
     dosed: int = Field(20, ge=1, description="samples that get them, the same ones in every dose")
-    model: ModelConfig = CNNConfig()
+    model: NetworkConfig = CNNConfig()
     train: TrainConfig = TrainConfig(
         steps=20, lr=0.05, weight_decay=5e-4, batch=50, momentum=0.9, schedule="cosine", sisa=None
     )

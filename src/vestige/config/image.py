@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from vestige.config.base import Settings
+from vestige.config.labelled import WordsConfig
 
 STRENGTHS: dict[str, tuple[str, ...]] = {
     "mask": ("block", "fraction"),
@@ -107,7 +108,16 @@ ModelConfig = Annotated[
     Annotated[MLPConfig, Tag("mlp")] | Annotated[CNNConfig, Tag("cnn")] | Annotated[ResNetConfig, Tag("resnet18")],
     Discriminator(kind_of),
 ]
-"""The network, chosen by `kind`; without one it is the MLP."""
+"""The network of an image study, chosen by `kind`; without one it is the MLP."""
+
+NetworkConfig = Annotated[
+    Annotated[MLPConfig, Tag("mlp")]
+    | Annotated[CNNConfig, Tag("cnn")]
+    | Annotated[ResNetConfig, Tag("resnet18")]
+    | Annotated[WordsConfig, Tag("words")],
+    Discriminator(kind_of),
+]
+"""Any classifier: the networks of images, and the one of labelled texts."""
 
 
 class Sisa(Settings):
@@ -235,6 +245,6 @@ class ShadowConfig(Settings):
 class Recipe(Settings):
     """What a method needs to know: how this kind of model is built, trained and unlearned."""
 
-    model: ModelConfig = MLPConfig()
+    model: NetworkConfig = MLPConfig()
     train: TrainConfig = TrainConfig()
     unlearn: UnlearnConfig = UnlearnConfig()

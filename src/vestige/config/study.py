@@ -210,7 +210,7 @@ def read_set(items: Iterable[str]) -> dict[str, Any]:
     return layer
 
 
-def to_yaml(config: AnyStudyConfig) -> str:
+def to_yaml(config: Settings) -> str:
     """The whole configuration as YAML that `--config` reads back."""
     text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     return text

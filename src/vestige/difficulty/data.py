@@ -124,6 +124,16 @@ def from_entry(
     return samples.take(facts["train"]), samples.take(facts["test"])
 
 
+def alike(train: Samples, ids: Sequence[str]) -> np.ndarray | None:
+    """How alike these samples are to each that is trained on, (N, n), by the words of texts; None for images."""
+    if train.x.is_floating_point():
+        return None
+    from vestige.text.labelled import bags
+
+    found: np.ndarray = (bags(train.take(ids)) @ bags(train).T).numpy()
+    return found
+
+
 def even(total: int, classes: int) -> list[int]:
     """`total` over the classes as evenly as it goes, the first ones having one more."""
     return [total // classes + (label < total % classes) for label in range(classes)]

@@ -233,6 +233,7 @@ def _factors(job: Job, parts: Parts) -> Part:
         modality=at.room,
         references=np.array(job["references"]),
         trajectory=before.arrays["trajectory"][:, rows],
+        similarity=sets.alike(at.train, job["ids"]),
     )
     return Part({"kind": "factors"}, {name: np.asarray(values, np.float64) for name, values in found.items()})
 

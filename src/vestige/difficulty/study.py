@@ -14,6 +14,7 @@ from vestige import assets, presets, provenance, studies
 from vestige import config as settings
 from vestige.config import DifficultyConfig
 from vestige.difficulty import collect, plan
+from vestige.difficulty.factors import BEFORE
 from vestige.difficulty.journal import Part
 from vestige.difficulty.laboratory import Crew, Executor, Laboratory, labels_of
 from vestige.difficulty.plan import Job, label_of, learner_of, name_of
@@ -50,10 +51,13 @@ def configure(file: Path | None = None, sets: list[str] | None = None, **flags: 
     # As a layer, so that a --set of one field leaves the others of its record.
     defaults = DifficultyConfig().model_dump(mode="json", include={"model", "train", "unlearn"})
     layers = [written, settings.read_set(sets or []), asked]
-    named = settings.build_difficulty([{"data": layer.get("data", {})} for layer in layers]).data.source
-    if assets.locate(named).modality == "text" and not any("model" in layer for layer in layers):
-        defaults |= {"modality": "labelled", "model": {"kind": "words"}}
+    source = settings.build_difficulty([{"data": layer.get("data", {})} for layer in layers]).data.source
+    words = assets.locate(source).modality == "text"
+    defaults |= {"modality": "labelled", "model": {"kind": "words"}} if words else {}
     kind = settings.build_difficulty([defaults, *layers]).model.kind
+    if (kind == "words") != words:
+        holds, fits = ("texts", "words") if words else ("images", "cnn, mlp or resnet18")
+        raise InputError(f"{source} holds {holds}, and the model {kind} takes others; choose --model {fits}")
     plain = {"train": presets.training(kind)["train"]} if kind != "cnn" and presets.training(kind) else {}
     own = {**plain, **KINDS.get(kind, {})}
     own["model"] = {"kind": kind, **own.get("model", {})}
@@ -274,7 +278,8 @@ class Study:
             before = self.laboratory.read(job)
             its = made[name_of(factors)].arrays if learner == "one" and factors and name_of(factors) in made else {}
             for place, name in enumerate(self.asked(dose)):
-                values = {key: float(column[place]) for key, column in its.items()}
+                # in an order of our own: safetensors gives arrays back in any
+                values = {key: float(its[key][place]) for key in BEFORE if key in its}
                 ref, part = self.known[dose, learner][name], self.sets[dose][1]
                 found.append(collect.sample_row(job, before, part, name, ref, values, name in self.dosed))
         return found

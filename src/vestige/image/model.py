@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vestige.config import CNNConfig, MLPConfig, ModelConfig
+from vestige.config import CNNConfig, MLPConfig, NetworkConfig, ResNetConfig
 from vestige.image.networks import CNN, MLP, Network, ResNet18
-from vestige.types import Samples
+from vestige.types import InputError, Samples
 
 __all__ = ["MLP", "build", "embed", "lengths", "logits", "losses", "restore", "weights"]
 
@@ -16,14 +16,14 @@ CHUNK = 256
 """Images that convolutions see at once where no gradient is asked for: bounds the memory."""
 
 
-def build(config: ModelConfig, samples: Samples, *, generator: torch.Generator) -> Network:
+def build(config: NetworkConfig, samples: Samples, *, generator: torch.Generator) -> Network:
     """A network with fresh weights for these training samples; they give the mean image and the sizes."""
     model = _empty(config, samples.mean(samples.x), samples.classes)
     model.start(generator)
     return model
 
 
-def restore(config: ModelConfig, weights: dict[str, Tensor]) -> Network:
+def restore(config: NetworkConfig, weights: dict[str, Tensor]) -> Network:
     """The network that these weights (a state dict) belong to."""
     last = f"layers.{len(config.hidden)}" if isinstance(config, MLPConfig) else "head"
     model = _empty(config, weights["mean"], weights[f"{last}.weight"].shape[0])
@@ -59,13 +59,15 @@ def embed(model: Network, samples: Samples) -> Tensor:
     return model.features(samples.x)
 
 
-def _empty(config: ModelConfig, mean: Tensor, classes: int) -> Network:
+def _empty(config: NetworkConfig, mean: Tensor, classes: int) -> Network:
     """On the device of the mean image."""
     network: Network
     if isinstance(config, MLPConfig):
         network = MLP(mean, config.hidden, classes, config.init_scale)
     elif isinstance(config, CNNConfig):
         network = CNN(mean, config.channels, classes)
-    else:
+    elif isinstance(config, ResNetConfig):
         network = ResNet18(mean, config.width, classes)
+    else:
+        raise InputError(f"model.kind {config.kind} takes labelled texts; images take mlp, cnn or resnet18")
     return network.to(mean.device)

@@ -143,12 +143,23 @@ def _arrow_rows(path: Path, wanted: list[str]) -> Iterator[tuple[str, Mapping[st
         raise InputError(f"{path} is damaged after row {row}: {error}") from None
 
 
+def _txt_names(path: Path) -> list[str]:
+    return ["text", "label", "id"]
+
+
+def _txt_rows(path: Path, wanted: list[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """A file that is one text, in a folder that is called by its label."""
+    label = path.parent.name
+    text = "".join(line for _, line in _lines(path))
+    yield "(the whole file)", {"text": text, "label": label, "id": f"{label}/{path.stem}"}
+
+
 JSONL = Reader(_jsonl_names, _jsonl_rows)
 CSV = Reader(_csv_names, _csv_rows)
 ARROW = Reader(_arrow_names, _arrow_rows)
 READERS: dict[str, Reader] = {
     ".jsonl": JSONL, ".jsonl.gz": JSONL, ".jsonl.xz": JSONL, ".csv": CSV, ".tsv": CSV, ".parquet": ARROW,
-    ".arrow": ARROW,
+    ".arrow": ARROW, ".txt": Reader(_txt_names, _txt_rows),
 }  # fmt: skip
 
 
