@@ -8,10 +8,10 @@ from pathlib import Path
 
 from vestige.report import figures, svg, words
 from vestige.report.record import Summary
-from vestige.report.summary import summarise
+from vestige.report.summary import Opened, read, sum_up, summarise
 from vestige.store import write_text
 
-__all__ = ["Summary", "page", "summarise", "write_figures", "write_report"]
+__all__ = ["Opened", "Summary", "page", "read", "sum_up", "summarise", "write_figures", "write_report"]
 
 HERE = Path(__file__).parent
 
@@ -42,7 +42,7 @@ def page(summary: Summary) -> str:
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    style = _read("figures.css") + _read("style.css")
+    style = css()
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["cell"] = words.cell
     environment.filters["column"] = words.column
@@ -62,6 +62,11 @@ def page(summary: Summary) -> str:
         gauge=lambda share: Markup(svg.gauge(share)),
         interval=words.interval,
     )
+
+
+def css() -> str:
+    """The style of every page: that of the figures, then that of the text."""
+    return _read("figures.css") + _read("style.css")
 
 
 def style_hash(style: str) -> str:
