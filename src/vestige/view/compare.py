@@ -98,7 +98,7 @@ def _notes(first: Listed, second: Listed) -> tuple[str, ...]:
     """What must be known before a difference is read."""
     found = []
     if first.data != second.data:
-        found.append(f"Different data ({first.data}, {second.data}): a difference is not that of a method or a setting.")
+        found.append(f"Different data ({first.data}, {second.data}): differences are not those of methods or settings.")
     if first.model != second.model:
         found.append(f"Different models ({first.model}, {second.model}).")
     found += [f"{one.path} is not complete." for one in (first, second) if one.status != "complete"]
@@ -136,9 +136,7 @@ def _by_key(record: Mapping[str, Any]) -> dict[tuple[str, ...], Mapping[str, Any
     return {tuple(str(row.get(key, "")) for key in KEYS): row for row in record["rows"]}
 
 
-def _matched(
-    key: tuple[str, ...], ours: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None
-) -> Matched:
+def _matched(key: tuple[str, ...], ours: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None) -> Matched:
     known = [row for row in (ours, theirs) if row is not None and row["mean"] is not None]
     if len(known) < 2:
         return Matched(key, _value(ours), _value(theirs), None, "–", "–")
@@ -156,9 +154,7 @@ def _value(row: Mapping[str, Any] | None) -> Value:
     return Value(number(row["mean"], 3), interval(row["low"], row["high"], 3), f"n = {row['n']}")
 
 
-def _claims(
-    ours: Mapping[str, Any], theirs: Mapping[str, Any]
-) -> tuple[tuple[str, str, str, str, str], ...]:
+def _claims(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[tuple[str, str, str, str, str], ...]:
     left, right = ({one["name"]: one for one in record["verdicts"]} for record in (ours, theirs))
     said = {None: "not computed", True: "yes", False: "no"}
     made = []

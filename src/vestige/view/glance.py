@@ -1,7 +1,7 @@
 """Reads a few values of a large JSON file without parsing the rest.
 
-`store.to_json` puts every top-level key on a line of its own, indented by one space; no string holds a raw line break. So
-the values of single keys can be cut out as they stand.
+`store.to_json` puts every top-level key on a line of its own, indented by one space; no string holds a raw line break.
+So the values of single keys can be cut out as they stand.
 """
 
 from __future__ import annotations
@@ -32,15 +32,17 @@ def parts(content: bytes) -> dict[str, bytes]:
 
 def value(found: Mapping[str, bytes], key: str, default: Any = None) -> Any:
     """The parsed value of one key."""
-    return json.loads(found[key]) if key in found else default
+    return json.loads(found[key].decode()) if key in found else default
 
 
-def records(array: bytes, needle: bytes) -> Iterator[dict[str, Any]]:
-    """Those flat records of an unparsed array, a value per line, that hold `needle`, parsed one by one."""
-    place = array.find(needle)
+def records(array: bytes, *needles: bytes) -> Iterator[dict[str, Any]]:
+    """Those flat records of an unparsed array, a value per line, that hold all `needles`, parsed one by one."""
+    place = array.find(needles[0])
     while place >= 0:
         start, ended = array.rfind(b"{\n", 0, place), END.search(array, place)
         if start < 0 or ended is None:
             return
-        yield json.loads(array[start : ended.end()])
-        place = array.find(needle, ended.end())
+        record = array[start : ended.end()]
+        if all(needle in record for needle in needles):
+            yield json.loads(record.decode())
+        place = array.find(needles[0], ended.end())

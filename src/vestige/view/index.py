@@ -111,13 +111,14 @@ class Index:
     def _noted(self, folder: Path, entries: Mapping[str, os.DirEntry[str]]) -> Listed:
         """A run folder, read where it has changed since it was last looked at."""
         stamp = tuple(_stamp(entries.get(name)) for name in READ)
-        listed = self._known.get(folder)
-        if listed is None or listed.stamp != stamp:
-            listed = replace(_read(folder, self.root), stamp=stamp)
         made = stamp[1][0] / 1e9 if stamp[1] else 0.0
         steps = [entries[kind].stat(follow_symlinks=False).st_mtime for kind in KINDS if kind in entries]
         newest = max(steps, default=0.0)
-        self._known[folder] = replace(listed, touched=newest if newest > made else 0.0)
+        touched = newest if newest > made else 0.0
+        listed = self._known.get(folder)
+        if listed is None or listed.stamp != stamp:
+            listed = replace(_read(folder, self.root), stamp=stamp)
+        self._known[folder] = listed if listed.touched == touched else replace(listed, touched=touched)
         return self._known[folder]
 
 
@@ -146,14 +147,16 @@ def _stamp(entry: os.DirEntry[str] | None) -> tuple[int, int] | None:
 def _read(folder: Path, root: Path) -> Listed:
     path = folder.relative_to(root).as_posix()
     path = folder.name if path == "." else path
-    listed = Listed(hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:12], path, folder)
+    bare = Listed(hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:12], path, folder)
+    made: dict[str, Any] = {}
     try:
-        listed = replace(listed, **_made_with(_parts(folder / MARKER)))
+        made = _made_with(_parts(folder / MARKER))
         facts = _parts(folder / "run.json")
-        listed = replace(listed, finished=str(glance.value(facts, "finished", ""))[:19])
-        return replace(listed, **_found(_parts(folder / "result.json"), listed, bool(glance.value(facts, "failed"))))
+        made["finished"] = str(glance.value(facts, "finished", ""))[:19]
+        made |= _found(_parts(folder / "result.json"), made, bool(glance.value(facts, "failed")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return replace(listed, why=f"{type(error).__name__}: {error}")
+        made["why"] = f"{type(error).__name__}: {error}"
+    return replace(bare, **made)
 
 
 def _parts(path: Path) -> dict[str, bytes]:
@@ -176,21 +179,21 @@ def _made_with(marker: Mapping[str, bytes]) -> dict[str, Any]:
     }
 
 
-def _found(result: Mapping[str, bytes], listed: Listed, failed: bool) -> dict[str, Any]:
-    """What the result says in short."""
+def _found(result: Mapping[str, bytes], made: Mapping[str, Any], failed: bool) -> dict[str, Any]:
+    """What the result says in short. made: what the marker says. failed: whether any run did."""
     if not result:
         return {}
     verdicts = [one for one in glance.value(result, "verdicts", ()) if one.get("holds") is not None]
     kind = str(glance.value(result, "kind", ""))
     return {
-        "study": listed.study or kind,
+        "study": made["study"] or kind,
         "is_study": not kind and all(key in result for key in ("rows", "verdicts", "provenance")),
-        "modality": listed.modality or str(glance.value(result, "modality", "")),
+        "modality": made["modality"] or str(glance.value(result, "modality", "")),
         "has_result": True,
         "comparable": bool(glance.value(result, "comparable", True)) and not failed,
         "held": sum(bool(one["holds"]) for one in verdicts),
         "judged": len(verdicts),
-        "recall": _recall(result.get("rows", b""), listed.modality),
+        "recall": _recall(result.get("rows", b""), made["modality"]),
     }
 
 
@@ -198,8 +201,9 @@ def _recall(rows: bytes, modality: str) -> tuple[float | None, ...]:
     metric = RECALL.get(modality, ("", ""))[0]
     means: dict[str, float | None] = {}
     if metric:
-        for row in glance.records(rows, b'"group": "target"'):
-            if row["metric"] == metric and row["training"] == "with" and not row.get("variant"):
+        wanted = (f'"metric": "{metric}"'.encode(), b'"group": "target"', b'"training": "with"')
+        for row in glance.records(rows, *wanted):
+            if not row.get("variant"):
                 means[row["stage"]] = row["mean"]
                 if all(stage in means for stage in NUMBERS):
                     break

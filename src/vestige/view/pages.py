@@ -30,6 +30,8 @@ STATUS = {
     "unreadable": "the folder does not hold what vestige writes",
 }
 """What each status means."""
+MOST = 200
+"""Rows of a table that are drawn at once; its script draws the rest when asked. Without scripts all are."""
 
 
 def overview(runs: Sequence[Listed], folder: str, *, pairs: Sequence[tuple[str, str]] | None) -> str:
@@ -59,7 +61,7 @@ def plain(listed: Listed, why: str) -> report.Summary:
     made = made if isinstance(made, dict) else {}
     rows = [row for row in record.get("rows", ()) if isinstance(row, dict)]
     heads = tuple(dict.fromkeys(key for row in rows for key in row))
-    listing = Listing(words.plural(len(rows), "row"), heads, tuple(tuple(row.get(key) for key in heads) for row in rows))
+    cells = tuple(tuple(row.get(key) for key in heads) for row in rows)
     known = {**{key: value for key, value in made.items() if isinstance(value, str | int)}, "path": listed.path,
              "finished": facts.get("finished")}  # fmt: skip
     state = STATUS[listed.status]
@@ -69,7 +71,9 @@ def plain(listed: Listed, why: str) -> report.Summary:
         headline=f"This run is {listed.status}: {state}.",
         deck="",
         banners=(why,) if why else (),
-        sections=(Section("rows", "Its numbers", listing=listing),) if rows else (),
+        sections=(Section("rows", "Its numbers", listing=Listing(words.plural(len(rows), "row"), heads, cells)),)
+        if rows
+        else (),
         tidy=(),
         gaps=(),
         missing=(),
@@ -126,7 +130,7 @@ def _render(name: str, **values: Any) -> str:
         .get_template(name)
         .render(
             style=Markup(style), style_hash=report.style_hash(style), version=__version__,
-            script=Markup(script), script_hash=report.style_hash(script), **values,
+            script=Markup(script), script_hash=report.style_hash(script), most=MOST, **values,
         )
     )  # fmt: skip
 

@@ -114,9 +114,7 @@ def _was_asked(shelf: Shelf, run: Run, sample: Sample) -> bool:
     return sample.name in shelf.runs[run].facts["ids"] if run in shelf.runs else sample.role != "similar"
 
 
-def _blocks(
-    shelf: Shelf, sample: Sample, training: str, found: Mapping[tuple[str, str], Recovered]
-) -> list[Block]:
+def _blocks(shelf: Shelf, sample: Sample, training: str, found: Mapping[tuple[str, str], Recovered]) -> list[Block]:
     """The sample in one training arm, a few stages at a time."""
     stages = [stage for arm, stage in found if arm == training]
     split = shelf.split(sample.seed)

@@ -104,9 +104,7 @@ class Site:
     def _pairs(self) -> tuple[tuple[str, str], ...]:
         """The comparisons of a written copy: the newest runs that can be compared."""
         found = (
-            (second.id, first.id)
-            for first, second in combinations(self.index.known(), 2)
-            if not why_not(first, second)
+            (second.id, first.id) for first, second in combinations(self.index.known(), 2) if not why_not(first, second)
         )
         return tuple(pair for pair, _ in zip(found, range(PAIRS), strict=False))
 
@@ -117,7 +115,8 @@ class Site:
         if isinstance(opened, Whole):
             if number is not None and number >= len(known):
                 return None
-            page = report.page(opened.summary if number is None else page_of(opened.read, opened.summary, known[number]))
+            whole = opened.summary
+            page = report.page(whole if number is None else page_of(opened.read, whole, known[number]))
         elif number is not None:
             return None
         else:

@@ -5,36 +5,41 @@
   const heads = [...table.querySelectorAll("thead th")], body = table.tBodies[0], rows = [...body.rows];
   const filters = [...document.querySelectorAll("[data-filter]")], count = document.querySelector(".count");
   const form = document.getElementById("compare"), boxes = form ? [...form.querySelectorAll("input[name=run]")] : [];
-  const words = rows.map((row) => row.textContent.toLowerCase());
+  const texts = new Map(), said = (row) => texts.get(row) ?? texts.set(row, row.textContent.toLowerCase()).get(row);
+  const more = document.querySelector(".more");
+  let most = Number(table.dataset.most);
   const first = heads.find((head) => head.hasAttribute("aria-sort"));
   let sorted = first ? [first.dataset.key, first.getAttribute("aria-sort")] : ["", ""];
   const start = String(sorted);
+  let placed = start;
 
   function value(row, column) {  // what a cell is sorted by: a number, a text, or nothing
     const cell = row.cells[column], raw = cell.dataset.v ?? (cell.querySelector("a, span") ?? cell).firstChild?.textContent ?? "";
-    const said = raw.trim().replace("−", "-"), number = Number(said);
-    return said === "" || said === "–" ? null : Number.isNaN(number) ? said : number;
+    const text = raw.trim().replace("−", "-"), number = Number(text);
+    return text === "" || text === "–" ? null : Number.isNaN(number) ? text : number;
   }
-  function compare(a, b) {
-    if (typeof a === "number" && typeof b === "number") return a - b;
-    return String(a).localeCompare(String(b), "en", { numeric: true });
-  }
+  const words = new Intl.Collator("en", { numeric: true });
+  const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : words.compare(a, b));
   function sort() {
     const column = heads.findIndex((head) => head.dataset.key === sorted[0]), sign = sorted[1] === "ascending" ? 1 : -1;
     for (const head of heads) if (head.dataset.key) head.setAttribute("aria-sort", head === heads[column] ? sorted[1] : "none");
-    if (column < 0) return;
-    const keyed = rows.map((row, place) => [value(row, column), place, row]);
+    if (String(sorted) === placed) return;
+    placed = String(sorted);
+    const keyed = rows.map((row, place) => [column < 0 ? null : value(row, column), place, row]);
     keyed.sort(([a, i], [b, j]) => (a === null || b === null ? (a === null) - (b === null) : sign * compare(a, b)) || i - j);  // nothing comes last
     body.append(...keyed.map(([, , row]) => row));
   }
-  function filter() {
-    let shown = 0;
-    rows.forEach((row, place) => {
-      row.hidden = !filters.every(({ dataset, value: wanted }) => !wanted || (dataset.filter === "q"
-        ? wanted.toLowerCase().split(/\s+/).every((word) => words[place].includes(word)) : row.dataset[dataset.filter] === wanted));
-      shown += !row.hidden;
-    });
-    count.textContent = shown === rows.length ? `${shown} rows` : `${shown} of ${rows.length} rows`;
+  function filter() {  // shows the first of those that are wanted
+    let found = 0;
+    for (const row of body.rows) {
+      const wanted = filters.every(({ dataset, value: asked }) => !asked || (dataset.filter === "q"
+        ? asked.toLowerCase().split(/\s+/).every((word) => said(row).includes(word)) : row.dataset[dataset.filter] === asked));
+      found += wanted;
+      row.hidden = !wanted || found > most;
+    }
+    count.textContent = found === rows.length ? `${found} rows` : `${found} of ${rows.length} rows`;
+    more.hidden = found <= most;
+    more.firstChild.textContent = `Show all ${found} rows`;
   }
   function chosen() { return boxes.filter((box) => box.checked).map((box) => box.value); }
   function choose() {
@@ -72,7 +77,7 @@
     button.addEventListener("click", () => {
       const up = head.getAttribute("aria-sort") === "ascending" || (head.getAttribute("aria-sort") !== "descending" && head.classList.contains("n"));
       sorted = [head.dataset.key, up ? "descending" : "ascending"];
-      sort(); note();
+      sort(); filter(); note();
     });
   }
   for (const one of filters) one.addEventListener("input", () => { filter(); note(); });
@@ -93,6 +98,7 @@
     while (row && (row.hidden || !row.cells[cell.cellIndex].querySelector("a, input:enabled"))) row = row[way];
     if (row) { event.preventDefault(); row.cells[cell.cellIndex].querySelector("a, input").focus(); }
   });
+  more.firstChild.addEventListener("click", () => { most = Infinity; filter(); });
   addEventListener("hashchange", read);
   read();
 })();

@@ -14,9 +14,7 @@ from vestige.report.text.material import TextMaterial
 from vestige.report.text.sections import sections
 
 
-def material_of(
-    config: TextStudyConfig, record: Mapping[str, Any], run_facts: Mapping[str, Any]
-) -> TextMaterial:
+def material_of(config: TextStudyConfig, record: Mapping[str, Any], run_facts: Mapping[str, Any]) -> TextMaterial:
     """What the sections are made of. record, run_facts: result.json and run.json of a study."""
     rows = [{"variant": "", **row} for row in record["rows"]]
     missing = [{"variant": "", **one} for one in record.get("missing", ())]
