@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-KEY = re.compile(rb'\n "([^"\\]+)": ')
+KEY = re.compile(rb'\n ("(?:[^"\\]|\\.)*"): ')
 END = re.compile(rb"\n *}")
 
 
@@ -27,7 +27,11 @@ def parts(content: bytes) -> dict[str, bytes]:
             raise ValueError(f"a JSON object is needed, found a {type(found).__name__}")
         return {key: json.dumps(value, indent=1).encode() for key, value in found.items()}
     ends = [*(mark.start() - 1 for mark in marks[1:]), len(content) - 3]
-    return {mark[1].decode(): content[mark.end() : end] for mark, end in zip(marks, ends, strict=True)}
+    return {_key(mark[1]): content[mark.end() : end] for mark, end in zip(marks, ends, strict=True)}
+
+
+def _key(raw: bytes) -> str:
+    return str(json.loads(raw)) if b"\\" in raw else raw[1:-1].decode()
 
 
 def value(found: Mapping[str, bytes], key: str, default: Any = None) -> Any:

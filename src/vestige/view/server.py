@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from vestige.types import InputError, MissingError
-from vestige.view.site import Site
+from vestige.view.site import ID, Site
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -86,7 +87,7 @@ def application(site: Site, port: int) -> Starlette:
         path = request.path_params["path"]
         if path == "compare":
             asked = request.query_params.getlist("run")
-            if len(asked) != 2:
+            if len(asked) != 2 or not all(re.fullmatch(ID, one) for one in asked):
                 return PlainTextResponse("choose two runs to compare\n", 400, _headers())
             return RedirectResponse(f"/compare/{asked[0]}-{asked[1]}.html", 303, _headers())
         path += "index.html" if path == "" or path.endswith("/") else ""
