@@ -244,6 +244,18 @@ def test_an_analysis_has_its_own_page(tmp_path: Path) -> None:
     assert "All runs" in page
 
 
+def test_an_audit_counts_records_that_are_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "audit").mkdir()
+    store.write_json(tmp_path / "audit" / "vestige.json", {"config": {"data": {"source": "x/mine.npz"}, "model": {}}})
+    verdicts = [{"record": "a", "name": "forgotten"}, {"record": "b", "name": "cannot_tell"}]
+    store.write_json(tmp_path / "audit" / "result.json", {"kind": "audit", "modality": "image", "verdicts": verdicts})
+    site = Site(tmp_path)
+    (one,) = site.index.runs()
+    assert (one.study, one.data, one.held, one.judged, one.is_study) == ("audit", "mine.npz", 1, 2, False)
+    assert "1 of 2<small>forgotten</small>" in text_of(site, "index.html")
+    assert "audit" in text_of(site, f"run/{one.id}/index.html")
+
+
 def test_an_empty_folder_says_how_to_make_a_run(tmp_path: Path) -> None:
     assert "vestige quickstart" in text_of(Site(tmp_path), "index.html")
 
@@ -456,7 +468,7 @@ def test_comparisons_can_be_asked_for_without_scripts(port: int, runs: Path) -> 
     found = by_path(runs)
     first, second = found["images"].id, found["older/part"].id
     status, headers, _ = ask(port, f"/compare?run={first}&run={second}")
-    assert (status, headers["location"]) == (303, f"/compare/{first}-{second}.html")
+    assert (status, headers["location"]) == (303, f"/compare/{second}-{first}.html")
     assert ask(port, headers["location"])[0] == 200
     assert ask(port, f"/compare?run={first}")[0] == 400
     assert ask(port, "/compare?run=%0d%0aX:1&run=//evil.example")[0] == 400

@@ -32,7 +32,7 @@ Signature = tuple[tuple[int, int] | None, ...]
 class Listed:
     """What the table of all runs says of one. id: twelve hex digits that name it. path: below the folder shown.
 
-    held, judged: claims that hold, of those that could be tested. recall: mean recall of the targets at `NUMBERS`,
+    held, judged: claims that hold, of those that could be tested; of an audit: records that are forgotten, of all. recall: mean recall of the targets at `NUMBERS`,
     None where it was not measured. why: the reason where the folder cannot be read. touched: when a step last ended.
     stamp: times and sizes of what was read.
     """
@@ -183,16 +183,18 @@ def _found(result: Mapping[str, bytes], made: Mapping[str, Any], failed: bool) -
     """What the result says in short. made: what the marker says. failed: whether any run did."""
     if not result:
         return {}
-    verdicts = [one for one in glance.value(result, "verdicts", ()) if one.get("holds") is not None]
+    verdicts = glance.value(result, "verdicts", ())
     kind = str(glance.value(result, "kind", ""))
+    told = [one["name"] == "forgotten" if kind == "audit" else one["holds"] for one in verdicts]
+    judged = [bool(one) for one in told if one is not None]
     return {
-        "study": made["study"] or kind,
+        "study": made["study"] or kind or str(glance.value(result, "study", "")),
         "is_study": not kind and all(key in result for key in ("rows", "verdicts", "provenance")),
         "modality": made["modality"] or str(glance.value(result, "modality", "")),
         "has_result": True,
         "comparable": bool(glance.value(result, "comparable", True)) and not failed,
-        "held": sum(bool(one["holds"]) for one in verdicts),
-        "judged": len(verdicts),
+        "held": sum(judged),
+        "judged": len(judged),
         "recall": _recall(result.get("rows", b""), made["modality"]),
     }
 

@@ -89,7 +89,7 @@ def application(site: Site, port: int) -> Starlette:
             asked = request.query_params.getlist("run")
             if len(asked) != 2 or not all(re.fullmatch(ID, one) for one in asked):
                 return PlainTextResponse("choose two runs to compare\n", 400, _headers())
-            return RedirectResponse(f"/compare/{asked[0]}-{asked[1]}.html", 303, _headers())
+            return RedirectResponse(f"/compare/{asked[1]}-{asked[0]}.html", 303, _headers())
         path += "index.html" if path == "" or path.endswith("/") else ""
         try:
             found = site.answer(path)

@@ -44,8 +44,8 @@
   function chosen() { return boxes.filter((box) => box.checked).map((box) => box.value); }
   function choose() {
     if (!form) return;
-    const picked = chosen(), made = form.dataset.pairs?.split(" ");
-    const pair = made ? [picked.join("-"), picked.toReversed().join("-")].find((one) => made.includes(one)) : picked.join("-");
+    const picked = chosen(), made = form.dataset.pairs?.split(" "), both = picked.toReversed().join("-");  // the older first
+    const pair = !made || made.includes(both) ? both : "";
     for (const box of boxes) box.disabled = picked.length > 1 && !box.checked;
     form.querySelector("button").disabled = picked.length !== 2 || !pair;
     if (picked.length === 1) form.querySelector(".hint").textContent = "One is chosen; choose another.";
