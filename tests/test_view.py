@@ -160,6 +160,32 @@ def test_markers_of_any_shape_do_not_stop_the_rest(tmp_path: Path) -> None:
         assert one.path in text_of(site, f"run/{one.id}/index.html")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"rows": None}, {"rows": [1, {"metric": "x"}]}, {"verdicts": [{"holds": True}]}, {"verdicts": {}}, {"metrics": []},
+     {"provenance": 3}, {"records": [{}], "answers": [{}]}, {"comparable": None}, {"kind": "audit"}, {"kind": ["x"]}],
+)  # fmt: skip
+def test_a_result_of_any_shape_does_not_stop_the_rest(tmp_path: Path, change: dict[str, Any]) -> None:
+    for name in ("a", "b"):
+        root = make_text_folder(tmp_path / name, config_of())
+        if name == "a":
+            store.write_json(root / "result.json", {**store.read_json(root / "result.json"), **change})
+    site = Site(tmp_path)
+    first, second = sorted(site.index.runs(), key=lambda one: one.path)
+    assert "2 runs" in text_of(site, "index.html")
+    for path in (f"run/{first.id}/index.html", f"compare/{first.id}-{second.id}.html"):
+        assert "All runs" in text_of(site, path)
+    site.answer(f"run/{first.id}/table.csv")
+    assert second.status == "complete"
+
+
+def test_a_name_that_is_no_text_is_shown_all_the_same(tmp_path: Path) -> None:
+    make_text_folder(Path(os.fsdecode(os.fsencode(tmp_path) + b"/n\xff")), config_of())
+    site = Site(tmp_path)
+    (one,) = site.index.runs()
+    assert "n\N{REPLACEMENT CHARACTER}" in text_of(site, f"run/{one.id}/index.html")
+
+
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a folder"):
         Index(tmp_path / "none")
@@ -229,7 +255,7 @@ def test_a_study_whose_files_are_gone_is_shown_plainly(tmp_path: Path) -> None:
     site = Site(tmp_path)
     (one,) = site.index.runs()
     page = text_of(site, f"run/{one.id}/index.html")
-    assert "its report cannot be drawn" in page
+    assert "Its report cannot be drawn" in page
     assert "never_seen_same_class" in page, "its rows are there all the same"
     assert site.answer(f"run/{one.id}/sample-0.html") is None
 

@@ -32,8 +32,9 @@ Signature = tuple[tuple[int, int] | None, ...]
 class Listed:
     """What the table of all runs says of one. id: twelve hex digits that name it. path: below the folder shown.
 
-    held, judged: claims that hold, of those that could be tested; of an audit: records that are forgotten, of all. recall: mean recall of the targets at `NUMBERS`,
-    None where it was not measured. why: the reason where the folder cannot be read. touched: when a step last ended.
+    held, judged: claims that hold, of those that could be tested; of an audit: records that are forgotten, of all.
+    recall: mean recall of the targets at `NUMBERS`, None where it was not measured. why: the reason where the folder
+    cannot be read. touched: when a step last ended.
     stamp: times and sizes of what was read.
     """
 
@@ -146,8 +147,8 @@ def _stamp(entry: os.DirEntry[str] | None) -> tuple[int, int] | None:
 
 def _read(folder: Path, root: Path) -> Listed:
     path = folder.relative_to(root).as_posix()
-    path = folder.name if path == "." else path
-    bare = Listed(hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:12], path, folder)
+    raw = os.fsencode(folder.name if path == "." else path)
+    bare = Listed(hashlib.sha256(raw).hexdigest()[:12], raw.decode("utf-8", "replace"), folder)
     made: dict[str, Any] = {}
     try:
         made = _made_with(_parts(folder / MARKER))

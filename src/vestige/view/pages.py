@@ -59,11 +59,14 @@ def plain(listed: Listed, why: str) -> report.Summary:
     marker, record, facts = (_readable(listed.root / name) for name in (MARKER, "result.json", "run.json"))
     made = record.get("provenance")
     made = made if isinstance(made, dict) else {}
-    rows = [row for row in record.get("rows", ()) if isinstance(row, dict)]
+    found = record.get("rows")
+    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
     heads = tuple(dict.fromkeys(key for row in rows for key in row))
     cells = tuple(tuple(row.get(key) for key in heads) for row in rows)
     known = {**{key: value for key, value in made.items() if isinstance(value, str | int)}, "path": listed.path,
              "finished": facts.get("finished")}  # fmt: skip
+    config = marker.get("config")
+    config = config if isinstance(config, dict) else {}
     state = STATUS[listed.status]
     return report.Summary(
         title=listed.name,
@@ -78,7 +81,7 @@ def plain(listed: Listed, why: str) -> report.Summary:
         gaps=(),
         missing=(),
         limits=(),
-        configuration="\n".join(f"{key}: {value}" for key, value in (marker.get("config") or {}).items()),
+        configuration="\n".join(f"{key}: {value}" for key, value in config.items()),
         provenance=tuple((name, str(value)) for name, value in known.items() if value is not None),
         command=str(made.get("command") or "(not known)"),
         version=str(marker.get("version") or __version__),

@@ -15,9 +15,8 @@ from vestige import report
 from vestige.report import analysis
 from vestige.report.facts import tidy
 from vestige.store import read_json
-from vestige.types import InputError
 from vestige.view import pages
-from vestige.view.compare import compare, why_not
+from vestige.view.compare import Comparison, compare, why_not
 from vestige.view.downloads import FORMATS, Rows
 from vestige.view.index import Index, Listed
 from vestige.view.samples import Sample, page_of, samples
@@ -70,7 +69,7 @@ class Site:
                 return self._overview()
             if (match := PAIR.fullmatch(path)) and match[1] != match[2]:
                 first, second = (self.index.run(name) for name in match.groups())
-                return _page(pages.comparison(compare(first, second))) if first and second else None
+                return _page(pages.comparison(_compared(first, second))) if first and second else None
             match = next((found for one in (RUN, SAMPLE, TABLE) if (found := one.fullmatch(path))), None)
             listed = self.index.run(match[1]) if match else None
             if match is None or listed is None:
@@ -112,15 +111,9 @@ class Site:
         """The page of a run, or of one of its samples."""
         opened = self._open(listed)
         known = opened.samples if isinstance(opened, Whole) else ()
-        if isinstance(opened, Whole):
-            if number is not None and number >= len(known):
-                return None
-            whole = opened.summary
-            page = report.page(whole if number is None else page_of(opened.read, whole, known[number]))
-        elif number is not None:
+        if number is not None and number >= len(known):
             return None
-        else:
-            page = _other(listed, opened)
+        page = _drawn(listed, opened, number)
         return _page(pages.framed(page, listed, known, shown=number, rows=bool(_rows(listed))))
 
     def _open(self, listed: Listed) -> Whole | str:
@@ -137,30 +130,43 @@ class Whole:
     samples: tuple[Sample, ...]
 
 
+DRAWN: dict[str, Callable[[Path], str]] = {"analysis": lambda root: analysis.page(*analysis.read(root))}
+"""What draws the pages of runs that are no studies, by their kind."""
+
+
 def _read(listed: Listed) -> Whole | str:
     if not listed.is_study or listed.why:
         return listed.why
     try:
         opened = report.read(listed.root)
         return Whole(opened, report.sum_up(opened), samples(opened))
-    except BROKEN as error:
-        return f"its report cannot be drawn: {error}"
+    except Exception as error:  # whatever one folder holds, the pages of the others stand
+        return _broken(error)
 
 
-DRAWN: dict[str, Callable[[Path], str]] = {"analysis": lambda root: analysis.page(*analysis.read(root))}
-"""What draws the pages of runs that are no studies, by their kind."""
-BROKEN = (InputError, LookupError, TypeError, ValueError, AttributeError)
-"""What a folder raises that does not hold what it should: it is shown plainly then, with the reason."""
-
-
-def _other(listed: Listed, why: str) -> str:
-    """The page of a run that is no study, or that cannot be drawn."""
-    if listed.has_result and not why and listed.study in DRAWN:
-        try:
+def _drawn(listed: Listed, opened: Whole | str, number: int | None) -> str:
+    """The page of a run or of its sample with this number; a plain one, with the reason, where it cannot be drawn."""
+    why = opened if isinstance(opened, str) else ""
+    try:
+        if isinstance(opened, Whole):
+            whole = opened.summary
+            return report.page(whole if number is None else page_of(opened.read, whole, opened.samples[number]))
+        if listed.has_result and not why and listed.study in DRAWN:
             return DRAWN[listed.study](listed.root)
-        except BROKEN as error:
-            why = f"its page cannot be drawn: {error}"
+    except Exception as error:  # as above
+        why = _broken(error)
     return report.page(pages.plain(listed, why))
+
+
+def _compared(first: Listed, second: Listed) -> Comparison:
+    try:
+        return compare(first, second)
+    except Exception as error:  # as above
+        return Comparison(first, second, f"{type(error).__name__}: {error}", (), (), (), ())
+
+
+def _broken(error: Exception) -> str:
+    return f"Its report cannot be drawn: {type(error).__name__}: {error}"
 
 
 def _rows(listed: Listed) -> Rows:
@@ -168,8 +174,10 @@ def _rows(listed: Listed) -> Rows:
     if listed.why or not listed.has_result:
         return ()
     record = read_json(listed.root / "result.json")
-    rows = record.get("rows", ())
-    return tidy(record, rows) if all(isinstance(row, dict) and "metric" in row for row in rows) else rows
+    found = record.get("rows")
+    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    named = isinstance(record.get("metrics", {}), dict) and all("metric" in row for row in rows)
+    return tidy(record, rows) if named else rows
 
 
 def _page(text: str) -> Answer:
