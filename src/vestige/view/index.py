@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import threading
 import time
@@ -20,6 +21,7 @@ DEPTH = 6
 RECENT = 600.0
 """Seconds for which a run without result counts as running after its last finished step."""
 READ = (MARKER, "result.json", "run.json")
+"""The files that are read, in this order."""
 NUMBERS = ("before", "R0", "R1")
 """Stages whose mean recall of the targets is in the table; similar samples in training."""
 RECALL = {"image": ("ncc", "NCC"), "text": ("rougeL_recall", "KM")}
@@ -118,7 +120,7 @@ class Index:
         touched = newest if newest > made else 0.0
         listed = self._known.get(folder)
         if listed is None or listed.stamp != stamp:
-            listed = replace(_read(folder, self.root), stamp=stamp)
+            listed = _read(folder, self.root, stamp)
         self._known[folder] = listed if listed.touched == touched else replace(listed, touched=touched)
         return self._known[folder]
 
@@ -145,29 +147,29 @@ def _stamp(entry: os.DirEntry[str] | None) -> tuple[int, int] | None:
     return facts.st_mtime_ns, facts.st_size
 
 
-def _read(folder: Path, root: Path) -> Listed:
+def _read(folder: Path, root: Path, stamp: Signature) -> Listed:
+    """What a run folder says of itself. stamp: of the files in `READ`, None for one that is not there or is no file."""
     path = folder.relative_to(root).as_posix()
     raw = os.fsencode(folder.name if path == "." else path)
-    bare = Listed(hashlib.sha256(raw).hexdigest()[:12], raw.decode("utf-8", "replace"), folder)
+    name, shown = hashlib.sha256(raw).hexdigest()[:12], raw.decode("utf-8", "replace")
+    marker, result, facts = (
+        (folder / file).read_bytes if there else lambda: b"{}" for file, there in zip(READ, stamp, strict=True)
+    )
     made: dict[str, Any] = {}
     try:
-        made = _made_with(_parts(folder / MARKER))
-        facts = _parts(folder / "run.json")
-        made["finished"] = str(glance.value(facts, "finished", ""))[:19]
-        made |= _found(_parts(folder / "result.json"), made, bool(glance.value(facts, "failed")))
+        made = _made_with(json.loads(marker()))
+        ended = json.loads(facts())
+        made["finished"] = str(ended.get("finished", ""))[:19]
+        if stamp[1]:
+            made |= _found(glance.parts(result()), made, bool(ended.get("failed")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         made["why"] = f"{type(error).__name__}: {error}"
-    return replace(bare, **made)
+    return Listed(name, shown, folder, stamp=stamp, **made)
 
 
-def _parts(path: Path) -> dict[str, bytes]:
-    """The top-level values of a file of the run folder; none where it is not there, or is a link or no file."""
-    return glance.parts(path.read_bytes()) if path.is_file() and not path.is_symlink() else {}
-
-
-def _made_with(marker: Mapping[str, bytes]) -> dict[str, Any]:
+def _made_with(marker: Mapping[str, Any]) -> dict[str, Any]:
     """Which study a folder belongs to, by its marker."""
-    config = glance.value(marker, "config", {})
+    config = marker.get("config", {})
     model, data = config.get("model") or {}, config.get("data") or {}
     named = isinstance(model, dict)
     return {
@@ -182,8 +184,6 @@ def _made_with(marker: Mapping[str, bytes]) -> dict[str, Any]:
 
 def _found(result: Mapping[str, bytes], made: Mapping[str, Any], failed: bool) -> dict[str, Any]:
     """What the result says in short. made: what the marker says. failed: whether any run did."""
-    if not result:
-        return {}
     verdicts = glance.value(result, "verdicts", ())
     kind = str(glance.value(result, "kind", ""))
     told = [one["name"] == "forgotten" if kind == "audit" else one["holds"] for one in verdicts]
