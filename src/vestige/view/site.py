@@ -114,7 +114,8 @@ class Site:
         if number is not None and number >= len(known):
             return None
         page = _drawn(listed, opened, number)
-        return _page(pages.framed(page, listed, known, shown=number, rows=bool(_rows(listed))))
+        rows = bool(opened.summary.tidy if isinstance(opened, Whole) else _rows(listed))
+        return _page(pages.framed(page, listed, known, shown=number, rows=rows))
 
     def _open(self, listed: Listed) -> Whole | str:
         """A study that has been read; for what is none, or cannot be drawn, why."""
