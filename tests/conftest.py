@@ -28,6 +28,16 @@ def shapes(per_class=20, classes=3, size=12, seed=0):
 
 
 @pytest.fixture
+def browser(tmp_path):
+    """A page in Chromium."""
+    from browsing import Browser
+
+    opened = Browser(tmp_path / "profile")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
 def pool():
     """60 images of 3 classes, as a reader returns them."""
     x, y = shapes()

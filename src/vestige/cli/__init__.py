@@ -19,6 +19,7 @@ from vestige.cli.search import data_analyse, data_duplicates, similar
 from vestige.cli.steps import data_build, influence, train, unlearn, verify
 from vestige.cli.studies import quickstart, study
 from vestige.cli.tuning import tune
+from vestige.cli.viewing import view
 
 __all__ = ["main"]
 
@@ -32,6 +33,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     verify,
     influence,
     report,
+    view,
     doctor,
 )
 DATA_VERBS: dict[str, Callable[..., None]] = {

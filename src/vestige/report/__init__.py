@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vestige.report import figures, svg, words
 from vestige.report.record import Summary
-from vestige.report.summary import summarise
+from vestige.report.summary import Opened, read, sum_up, summarise
 from vestige.store import write_text
 
-__all__ = ["Summary", "page", "summarise", "write_figures", "write_report"]
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+__all__ = ["Opened", "Summary", "page", "read", "sum_up", "summarise", "write_figures", "write_report"]
 
 HERE = Path(__file__).parent
 
@@ -39,20 +44,16 @@ def write_figures(root: Path, folder: Path) -> tuple[Path, ...]:
 
 def page(summary: Summary) -> str:
     """The page of a record. Everything that comes from data is escaped; the only style is the one hashed."""
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    style = _read("figures.css") + _read("style.css")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["cell"] = words.cell
-    environment.filters["column"] = words.column
+    style = css()
     drawn = {}
     for count, figure in enumerate(summary.figures, 1):
         made = [figures.draw(chart) for chart in figure.charts]
         heads, records = figures.numbers(figure, made)
         drawn[figure.name] = {"count": count, "svgs": [Markup(one) for one, _ in made], "heads": heads,
                               "rows": [[record.get(head) for head in heads] for record in records]}  # fmt: skip
-    return environment.from_string(_read("page.html.j2")).render(
+    return _template().render(
         page=summary,
         style=Markup(style),
         style_hash=style_hash(style),
@@ -62,6 +63,21 @@ def page(summary: Summary) -> str:
         gauge=lambda share: Markup(svg.gauge(share)),
         interval=words.interval,
     )
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["cell"] = words.cell
+    environment.filters["column"] = words.column
+    return environment.from_string(_read("page.html.j2"))
+
+
+def css() -> str:
+    """The style of every page: that of the figures, then that of the text."""
+    return _read("figures.css") + _read("style.css")
 
 
 def style_hash(style: str) -> str:

@@ -26,22 +26,26 @@ OF_GROUPS = (
 
 def dialogues(material: TextMaterial) -> tuple[Dialogue, ...]:
     """What the models say to each target and to some of its paraphrases, at every stage, both arms side by side."""
-    found: dict[Unit, dict[str, dict[str, Mapping[str, Any]]]] = {}
+    asked = {Unit(one["seed"], one["target"]) for one in material.answers}
+    shown = [unit for unit in material.places if unit in asked][:TARGETS_SHOWN]
+    return tuple(made for unit in shown if (made := dialogue(material, unit)))
+
+
+def dialogue(material: TextMaterial, unit: Unit, most: int = PARAPHRASES_SHOWN) -> Dialogue | None:
+    """What the models say to a target and to at most so many of its paraphrases of either part; None: not asked."""
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
     for one in material.answers:
-        unit = Unit(one["seed"], one["target"])
-        found.setdefault(unit, {}).setdefault(one["id"], {}).setdefault(one["training"], one)
-    made = []
-    for unit in [unit for unit in material.places if unit in found][:TARGETS_SHOWN]:
-        asked = [_asked(material, name, by_arm_) for name, by_arm_ in found[unit].items()]
-        own = next((one for one in asked if one.role == "target"), None)
-        if own is None:
-            continue
-        parts = [(role, [one for one in asked if one.role == role]) for role in PARTS]
-        heads = tuple(by_arm(material.arms).values())
-        heading = f"Target {material.places[unit]} of seed {unit.seed}"
-        shown = tuple((_part(material, role, lot), tuple(lot[:PARAPHRASES_SHOWN])) for role, lot in parts if lot)
-        made.append(Dialogue(heading, heads, own, shown))
-    return tuple(made)
+        if (one["seed"], one["target"]) == unit:
+            found.setdefault(one["id"], {}).setdefault(one["training"], one)
+    asked = [_asked(material, name, by_arm_) for name, by_arm_ in found.items()]
+    own = next((one for one in asked if one.role == "target"), None)
+    if own is None:
+        return None
+    parts = [(role, [one for one in asked if one.role == role]) for role in PARTS]
+    heads = tuple(by_arm(material.arms).values())
+    heading = f"Target {material.places[unit]} of seed {unit.seed}"
+    shown = tuple((_part(material, role, lot, most), tuple(lot[:most])) for role, lot in parts if lot)
+    return Dialogue(heading, heads, own, shown)
 
 
 def left_out(material: TextMaterial) -> int:
@@ -89,9 +93,9 @@ def _reply(material: TextMaterial, one: Mapping[str, Any] | None, arm: str, stag
     return Reply(why=f"not computed because {table.missing_run(material.failed, arm, stage)}")
 
 
-def _part(material: TextMaterial, role: str, lot: Sequence[Asked]) -> str:
+def _part(material: TextMaterial, role: str, lot: Sequence[Asked], most: int) -> str:
     trained = role == "similar" and "with" in material.arms
     which = "trained on in the arm with similar samples" if trained else "never trained on"
-    more = f" (the first {PARAPHRASES_SHOWN} of them)" if len(lot) > PARAPHRASES_SHOWN else ""
+    more = f" (the first {most} of them)" if len(lot) > most else ""
     what = f"A {PARTS[role]} question" if len(lot) == 1 else f"{len(lot)} {PARTS[role]} questions"
     return f"{what}, {which}{more}"

@@ -14,14 +14,19 @@ from vestige.report.text.material import TextMaterial
 from vestige.report.text.sections import sections
 
 
-def summarise(config: TextStudyConfig, record: Mapping[str, Any], run_facts: Mapping[str, Any]) -> Summary:
-    """The record of a finished or partly finished study. record, run_facts: its result.json and run.json."""
+def material_of(config: TextStudyConfig, record: Mapping[str, Any], run_facts: Mapping[str, Any]) -> TextMaterial:
+    """What the sections are made of. record, run_facts: result.json and run.json of a study."""
     rows = [{"variant": "", **row} for row in record["rows"]]
     missing = [{"variant": "", **one} for one in record.get("missing", ())]
-    material = TextMaterial(
+    return TextMaterial(
         config, rows, record.get("records", ()), record.get("answers", ()), record["verdicts"], missing,
         facts.failures(run_facts),
     )  # fmt: skip
+
+
+def sum_up(material: TextMaterial, record: Mapping[str, Any], run_facts: Mapping[str, Any]) -> Summary:
+    """The record of a finished or partly finished study."""
+    config = material.config
     made = facts.provenance(record["provenance"], run_facts, config)
     return Summary(
         title=said.question(config.study),
@@ -30,9 +35,9 @@ def summarise(config: TextStudyConfig, record: Mapping[str, Any], run_facts: Map
         deck=words.deck(record["verdicts"], config.data.targets, material.seeds, "target"),
         banners=facts.banners(record, run_facts.get("failed", ())),
         sections=sections(material),
-        tidy=facts.tidy(record, rows),
+        tidy=facts.tidy(record, material.rows),
         gaps=(),
-        missing=facts.missing(missing),
+        missing=facts.missing(material.missing),
         limits=said.limits(material),
         configuration=to_yaml(config),
         provenance=(*made[:3], ("Model", config.model.source), *made[3:]),
