@@ -1,5 +1,6 @@
 """Configuration: one frozen model per stage, from presets, YAML and flags, and its fingerprint."""
 
+from vestige.config.audit import AuditData, AuditModel, AuditRequest, Pair, Widening
 from vestige.config.base import Settings, differences, fingerprint
 from vestige.config.image import (
     STRENGTHS,
@@ -48,6 +49,9 @@ __all__ = [
     "AnalyseConfig",
     "AnyStudyConfig",
     "AskConfig",
+    "AuditData",
+    "AuditModel",
+    "AuditRequest",
     "CNNConfig",
     "Dampening",
     "DataConfig",
@@ -56,6 +60,7 @@ __all__ = [
     "MLPConfig",
     "ModelConfig",
     "OutputsConfig",
+    "Pair",
     "ParaphraseConfig",
     "Recipe",
     "RecoverConfig",
@@ -74,6 +79,7 @@ __all__ = [
     "TrainConfig",
     "TuneConfig",
     "UnlearnConfig",
+    "Widening",
     "build",
     "build_any",
     "build_text",
