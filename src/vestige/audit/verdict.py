@@ -54,7 +54,7 @@ class Reading:
     level: whether it says how much is shown now (else how much it rises). hidden: whether it looks behind the model's
     own last layer. value, before: of the model that is judged, and of the model before. without: the null of R0,
     models trained without the record; free: of R1, without its similar records too; empty where R1 is R0. With
-    matched controls both are one. why: the reason where value is None.
+    matched controls both are one, and before_null is theirs in the model before. why: the reason where value is None.
     """
 
     test: str
@@ -64,12 +64,21 @@ class Reading:
     before: float | None
     without: tuple[float, ...]
     free: tuple[float, ...] = ()
+    before_null: tuple[float, ...] = ()
     why: str = ""
 
     @property
     def null(self) -> tuple[float, ...]:
         """The null in which nothing of the record is left."""
         return self.free or self.without
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether the model before lies above the null: whether the test could show this record at all."""
+        null = self.before_null or self.null
+        if self.before is None or not math.isfinite(self.before) or len(null) < FEWEST:
+            return False
+        return self.before > interval(null)[1]
 
 
 @dataclass(frozen=True)
@@ -172,7 +181,7 @@ def decide(evidence: Evidence) -> Verdict:
             "records either",
             carried[0].test,
         )
-    able = [one for one in levels if one.hidden and one.before is not None and one.before > interval(one.null)[1]]
+    able = [one for one in levels if one.hidden and one.stands_out]
     if not able and not evidence.retrained:
         return said(
             "cannot_tell",
@@ -180,6 +189,8 @@ def decide(evidence: Evidence) -> Verdict:
             f"it than {models}",
         )
     how = "; this audit retrained the model without it" if evidence.retrained else ""
+    if not able:
+        how += ", and that is what this rests on: even the model before shows no more of it than they do"
     return said("forgotten", f"in every test like {models}{how}")
 
 
@@ -207,7 +218,7 @@ def of_json(record: Mapping[str, Any]) -> Evidence:
     """The evidence that `to_json` wrote. Raises InputError for anything else."""
 
     def reading(one: Mapping[str, Any]) -> Reading:
-        return Reading(**{**one, "without": tuple(one["without"]), "free": tuple(one["free"])})
+        return Reading(**{**one, **{name: tuple(one[name]) for name in ("without", "free", "before_null")}})
 
     try:
         near, accuracy = record["near"], record["near_accuracy"]
@@ -262,10 +273,10 @@ def _left(readings: Sequence[Reading]) -> tuple[float | None, float | None, floa
     """The largest share left in any level test in which the model before stands out, with its interval."""
     found = []
     for one in readings:
-        low, high = interval(one.null)
-        if not one.level or one.before is None or not math.isfinite(one.before) or one.before <= high:
+        if not one.level or one.before is None or not one.stands_out:
             continue
-        mean = sum(one.null) / len(one.null)
-        unit = one.before - mean
+        low, high = interval(one.null)
+        first = one.before_null or one.null
+        mean, unit = sum(one.null) / len(one.null), one.before - sum(first) / len(first)
         found.append(tuple((_number(one) - at) / unit for at in (mean, high, low)))
     return max(found) if found else (None, None, None)
