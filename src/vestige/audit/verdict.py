@@ -29,6 +29,8 @@ FEWEST = 4
 """Numbers that an interval needs."""
 NEAR_LOSS = 0.1
 """Accuracy on the record's retained neighbours that must be lost, beyond the interval, to count as damage."""
+RISE = 0.25
+"""Nats beyond the interval that a rise needs: below, it is no sign of anything hidden."""
 RULE = """\
 1. *cannot tell*, where the model's answer was not measured or is not finite, or its null has fewer than 4 numbers.
 2. *still in the model itself*, where a level test (one that says how much the model shows now) lies above the interval
@@ -37,7 +39,7 @@ RULE = """\
 3. *over-unlearned*, where the answer lies below the intervals of both kinds of models, or where the record's retained
    neighbours are answered worse than all these models do, by at least 0.1 in accuracy.
 4. *still in the model itself*, where the answer rises, after a few steps of training on other records, by more than it
-   does in those models: what was only hidden comes back.
+   does in those models, and by at least 0.25 nats more: what was only hidden comes back.
 5. *still carried by similar records*, where a level test lies above the interval of models trained without the record
    and without its similar records.
 6. *cannot tell*, where no hidden test (one that does not rest on the model's own last layer) could have shown the
@@ -167,7 +169,7 @@ def decide(evidence: Evidence) -> Verdict:
         )
     if damage := _damage(evidence):
         return said("over_unlearned", damage, "near")
-    back = [one for one in rises if _number(one) > interval(one.without)[1]]
+    back = [one for one in rises if _number(one) > interval(one.without)[1] + RISE]
     if back:
         return said(
             "in_model", f"it only hides: a few steps of training on other records bring it back ({_list(back)})",
