@@ -389,7 +389,9 @@ def show_audit(record: dict[str, Any], folder: Path) -> None:
         print(textwrap.fill(one["reason"], 100, initial_indent="    ", subsequent_indent="    "))
     utility = record["utility"]
     if utility["before"] is not None:
-        print(f"\naccuracy on {utility['n']} never-seen records: {utility['before']:.3f} before, {utility['after']:.3f} after")
+        what = "recall" if record["modality"] == "text" else "accuracy"
+        said = f"{utility['before']:.3f} before, {utility['after']:.3f} after"
+        print(f"\n{what} on {utility['n']} {utility['on']}: {said}")
     holds = {True: "holds", False: "does not hold", None: "cannot be told"}[record["gate"]["holds"]]
     print(f"gate: {record['gate']['expression']}: {holds}\nreport: {folder / 'report.html'}")
 

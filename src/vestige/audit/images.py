@@ -60,6 +60,7 @@ class Images:
     recipe: Recipe
     train: Callable[..., Any] | None
     levels: Mapping[str, bool]
+    watched: str = "never-seen records"
 
     @classmethod
     def of(cls, written: Written) -> Images:

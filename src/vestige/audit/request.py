@@ -142,7 +142,7 @@ similar: {{by: ssim, k: 20}}
 method: auto           # retraining where that can be done; or a name as in docs/methods.md
 utility: 0.02          # at most so much accuracy may be lost
 gate: forgotten == records and utility_drop <= utility
-references: 8          # models trained for comparison, without the records, and without what is similar too
+references: 12         # models trained for comparison, without the records, and without what is similar too
 seed: 0
 """,
     "text": """\

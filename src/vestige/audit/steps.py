@@ -186,7 +186,7 @@ class Audit:
         verdicts = [decide(one) for one in evidence]
         after = self._asked("after", self._after(), lambda: self.forget(say), say)
         before = self._asked("before", [], lambda: self.before(say), say)
-        utility = _utility(before, after)
+        utility = {"on": self.subject.watched, **_utility(before, after)}
         told = numbers(verdicts, utility, request.utility)
         outcome = gate.judge(request.gate, told)
         command = f"vestige audit {self.written.path.name}"

@@ -55,6 +55,8 @@ class Subject(Protocol):
 
     levels: Mapping[str, bool]
     """Level test → whether it is a hidden one. Beside them there is the rise `rebound`."""
+    watched: str
+    """What utility is measured on, in words."""
 
     @property
     def trains(self) -> bool:
@@ -88,7 +90,7 @@ class Subject(Protocol):
         """The model that `keep` stored. samples: some that it was, or could be, trained on."""
 
     def ask(self, model: nn.Module, question: Question) -> dict[str, np.ndarray]:
-        """What the tests say of each record; `near`, `near_accuracy` (records,), and `utility` (n,) of never-seen ones.
+        """What the tests say of each record; `near`, `near_accuracy` (records,), and `utility` (n,) of other records.
 
         The model is left as it was. A test that cannot be made of this model is left out.
         """
@@ -121,12 +123,11 @@ def load(written: Written, gone: Sequence[str] = ()) -> Material:
         source += other.digest()
     forget = _records(written, trained, never)
     _contradictions(written, trained, forget)
-    if "utility_drop" in request.gate and not len(never):
+    if "utility_drop" in request.gate and not len(never) and modality == "image":
         raise written.wrong(
             ("gate",),
             "it names utility_drop, and there are no records that the model never saw to measure it on; give "
-            "data.controls, or say how much of the data was trained on with "
-            + ("data.per_class" if modality == "image" else "data.first"),
+            "data.controls, or say with data.per_class how much of the data was trained on",
         )
     return Material(modality, trained, never, forget, source)
 

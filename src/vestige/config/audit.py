@@ -90,7 +90,9 @@ class AuditRequest(Settings):
     gate: str = Field(
         "forgotten == records and utility_drop <= utility", description="what must hold for exit status 0"
     )
-    references: int = Field(8, ge=4, description="models trained for comparison, without the records, and without both")
+    references: int = Field(
+        12, ge=4, description="models trained for comparison without the records, and so many without similar ones too"
+    )
     seed: int = Field(0, ge=0)
     predictor: str | None = Field(None, description="a stored predictor of difficulty")
 

@@ -118,7 +118,7 @@ def limits(record: Record) -> tuple[str, ...]:
         "form was not looked for."
     )
     if record["utility"]["before"] is None:
-        found.append("What the model lost elsewhere was not measured: there are no records that it never saw.")
+        found.append(f"What the model lost elsewhere was not measured: there are no {record['utility']['on']}.")
     if record["method"] == "given":
         found.append("The model was made by somebody else. What was done to it is not known, only how it behaves.")
     return tuple(found)
@@ -296,12 +296,12 @@ def _units(value: float, low: float, high: float) -> float:
 def _cost(record: Record) -> Section:
     utility, request = record["utility"], record["request"]
     what = "recall" if record["modality"] == "text" else "accuracy"
-    said = "What the model lost on records that it never saw was not measured: there are none."
+    said = f"What the model lost on {utility['on']} was not measured: there are none."
     if utility["before"] is not None:
         drop = utility["before"] - utility["after"]
         kept = "within" if drop <= request["utility"] else "beyond"
         said = (
-            f"On {utility['n']} records that the model never saw, mean {what} was {number(utility['before'], 3)} before and is "
+            f"On {utility['n']} {utility['on']}, mean {what} was {number(utility['before'], 3)} before and is "
             f"{number(utility['after'], 3)} now: {kept} the budget of {number(request['utility'], 3)}."
         )
     rows = []
