@@ -1,7 +1,8 @@
-"""Planted cases: does the audit give each the right verdict? Run: python benchmarks/audit.py [--modality text] [--seeds 20].
+"""Planted cases: does the audit give each the right verdict? Run: python benchmarks/audit.py [--seeds 20].
 
 A record is planted under a wrong label (that of the class which it looks least like), as is usual for canaries (Carlini
-et al. 2019), so that training on it shows; in two cases near-copies of it under the same label too. Seven models are then judged, each made by somebody whom the audit
+et al. 2019), so that training on it shows; in two cases near-copies of it
+under the same label too. Seven models are then judged, each made by somebody whom the audit
 does not know (method: given): never trained on it; hidden in three ways (last layer edited, output filter, suppressed
 until it looks forgotten); over-unlearned by long gradient ascent; retrained with the near-copies; retrained without
 them. Thresholds were chosen on seeds 100–119; seeds 0–19 are reported. "Cannot tell" counts as wrong.
@@ -17,7 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 

@@ -382,7 +382,7 @@ def show_text_results(rows: list[dict[str, Any]]) -> None:
     console.print(TEXT_CAPTION)
 
 
-def show_audit(record: dict[str, Any], folder: Path) -> None:
+def show_audit(record: dict[str, Any], folder: object) -> None:
     """The verdicts, a line each with its reason below, utility, the gate, and where the report is."""
     for one in record["verdicts"]:
         print(f"{one['record']}: {one['words']}{_share_left(one)}")
@@ -393,7 +393,7 @@ def show_audit(record: dict[str, Any], folder: Path) -> None:
         said = f"{utility['before']:.3f} before, {utility['after']:.3f} after"
         print(f"\n{what} on {utility['n']} {utility['on']}: {said}")
     holds = {True: "holds", False: "does not hold", None: "cannot be told"}[record["gate"]["holds"]]
-    print(f"gate: {record['gate']['expression']}: {holds}\nreport: {folder / 'report.html'}")
+    print(f"gate: {record['gate']['expression']}: {holds}\nreport: {folder}/report.html")
 
 
 def _share_left(one: Mapping[str, Any]) -> str:
@@ -424,7 +424,9 @@ def show_audit_plan(record: dict[str, Any]) -> None:
             table.add_row(Text(one["id"]), f"{one['similarity']:.3f}", str(one["random_pairs_reaching"]),
                           "yes" if one["similar"] else "no", f"{one['fate']}: {one['why']}")  # fmt: skip
         console.print(table)
-    console.print(f"similar: {found['rule']}; random: how many of {found['null']['pairs']:,} random pairs reach the value")
+    console.print(
+        f"similar: {found['rule']}; random: how many of {found['null']['pairs']:,} random pairs reach the value"
+    )
     console.print(f"\n{record['outcome']}\n")
     for one in record["difficulty"]:
         told = one["why"] if one["difficulty"] is None else f"expected difficulty {one['difficulty']:.2f}"

@@ -58,13 +58,18 @@ def _answers(root: Path, record: dict[str, Any]) -> list[str]:
     for at, evidence in enumerate(record["evidence"]):
         for one in evidence["readings"]:
             test = one["test"]
-            pairs = [("value", one["value"], models["after"].get(test)), ("before", one["before"], models["before"].get(test))]
+            pairs = [
+                ("value", one["value"], models["after"].get(test)),
+                ("before", one["before"], models["before"].get(test)),
+            ]
             if evidence["null"] == "references":
                 pairs += [(what, value, lot[test]) for what, models_ in lots.items()
                           for value, lot in zip(one[what], models_, strict=True)]  # fmt: skip
             for what, said, stored in pairs:
                 if said is not None and (stored is None or abs(said - float(stored[at])) > TOLERANCE):
-                    found.append(f"{evidence['record']}: {test}, {what}: the report says {said}, the stored answers not")
+                    found.append(
+                        f"{evidence['record']}: {test}, {what}: the report says {said}, the stored answers not"
+                    )
     return found
 
 

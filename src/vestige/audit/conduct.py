@@ -67,13 +67,15 @@ def opened(written: Written, root: Path, *, wait: bool = False) -> Iterator[Open
         entry = folder.begin(root, wanted, identity, what)
         parent = _parent(root, entry)
         place = root / entry.folder
-        audit = prepare(written, Store(place), parent) if first is None or parent else replace(first, store=Store(place))
+        audit = (
+            prepare(written, Store(place), parent) if first is None or parent else replace(first, store=Store(place))
+        )
         opened_store = store.open_folder(place, written.request, __version__, audit.material.source)
         yield Opened(replace(audit, store=opened_store), root, entry)
 
 
 def plan(written: Written, root: Path, say: Say) -> dict[str, Any]:
-    """What would be done and what it would cost. Nothing is kept: the search runs in a folder of its own, removed after."""
+    """What would be done and what it would cost. Nothing is kept: the search has a folder that is removed."""
     lot = [one for one in folder.active(root) if one.leaves_a_model]
     parent = _parent_of(root, lot[-1]) if lot else None
     with tempfile.TemporaryDirectory(prefix="vestige-plan-") as place:
@@ -85,7 +87,9 @@ def plan(written: Written, root: Path, say: Say) -> dict[str, Any]:
             "asked": list(audit.material.forget),
             "trained_on": len(audit.material.trained),
             "after_request": lot[-1].number if lot else 0,
-            "found": {key: found[key] for key in ("by", "rule", "null", "searched", "records", "removed", "kept", "ask")},
+            "found": {
+                key: found[key] for key in ("by", "rule", "null", "searched", "records", "removed", "kept", "ask")
+            },
             **expected,
             "costs": audit.costs(say),
             "null": audit.null,

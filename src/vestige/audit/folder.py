@@ -1,8 +1,8 @@
 """The folder of an audit: one after the other, what was asked and done, who may write, how to go back.
 
-    audit.jsonl        one line per event, only ever appended to
-    001-9f3c…/         the first request: its steps, result.json and report.html
-    002-…/             the second, which starts from the model that the first one left
+audit.jsonl        one line per event, only ever appended to
+001-9f3c…/         the first request: its steps, result.json and report.html
+002-…/             the second, which starts from the model that the first one left
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Entry:
 
 
 def entries(root: Path) -> list[Entry]:
-    """What the log says, in order. A last line that a kill cut off does not count. Raises InputError for a damaged log."""
+    """What the log says, in order. A last line that was cut off does not count. Raises InputError for a damaged log."""
     found: dict[int, Entry] = {}
     for event in _events(root):
         number = event["number"]
@@ -76,8 +76,8 @@ def begin(root: Path, request: str, identity: str, what: Mapping[str, Any]) -> E
     again = next((one for one in lot if one.request == request), None)
     if again:
         raise InputError(
-            f"this request was carried out in {root} before, as number {again.number}; its report is in {again.folder}, "
-            "and requests after it start from its result"
+            f"this request was carried out in {root} before, as number {again.number}; its report is in "
+            f"{again.folder}, and requests after it start from its result"
         )
     if lot and lot[-1].finished is None:
         raise InputError(
@@ -120,7 +120,9 @@ def roll_back(root: Path, to: int | None) -> list[Entry]:
     if not lot:
         raise InputError(f"{root} has no request that could be rolled back")
     if to is not None and to != 0 and to not in [one.number for one in lot]:
-        raise InputError(f"--to {to}: the requests that count in {root} are {', '.join(str(one.number) for one in lot)}")
+        raise InputError(
+            f"--to {to}: the requests that count in {root} are {', '.join(str(one.number) for one in lot)}"
+        )
     undone = [one for one in lot if one.number > to] if to is not None else lot[-1:]
     for one in reversed(undone):
         _append(root, {"event": "rolled back", "number": one.number})
@@ -129,7 +131,7 @@ def roll_back(root: Path, to: int | None) -> list[Entry]:
 
 @contextmanager
 def locked(root: Path, *, wait: bool) -> Iterator[None]:
-    """While it lasts, no other audit writes to this folder. Raises InputError where one does, unless it is waited for."""
+    """While it lasts, no other audit writes here. Raises InputError where one does, unless it is waited for."""
     import fcntl
 
     if root.exists() and not root.is_dir():

@@ -1,8 +1,8 @@
 """The gate: a small language of comparisons over the numbers of an audit. Nothing is evaluated by Python.
 
-    expression := conjunction ("or" conjunction)*       conjunction := part ("and" part)*
-    part       := "not" part | "(" expression ")" | term operator term
-    operator   := == | != | <= | >= | < | >             term := a number | one of NAMES
+expression := conjunction ("or" conjunction)*       conjunction := part ("and" part)*
+part       := "not" part | "(" expression ")" | term operator term
+operator   := == | != | <= | >= | < | >             term := a number | one of NAMES
 """
 
 from __future__ import annotations

@@ -148,7 +148,9 @@ class Images:
         found = []
         for name in self.methods():
             field = presets.SETTINGS.get(name)
-            passes = train.steps if name == "retrain" else getattr(getattr(self.recipe.unlearn, field or ""), "steps", 1)
+            passes = (
+                train.steps if name == "retrain" else getattr(getattr(self.recipe.unlearn, field or ""), "steps", 1)
+            )
             led = forget if name == "GA" else retain
             taken = step * passes * -(-led // min(batch, led)) * (1 if name in ("retrain", "finetune", "GA") else 2)
             found.append({"method": name, "seconds": round(taken, 1), "mib": round(4 * size + data)})
@@ -199,7 +201,9 @@ class Images:
         try:
             model.load_state_dict(dict(weights))
         except RuntimeError as error:
-            raise InputError(f"the weights are not those of this network: {' '.join(str(error).split())[:200]}") from None
+            raise InputError(
+                f"the weights are not those of this network: {' '.join(str(error).split())[:200]}"
+            ) from None
         return own.classifier(model, few, "these weights")
 
     def _path(self, name: str) -> Path:

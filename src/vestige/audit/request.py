@@ -27,7 +27,7 @@ class Written:
     lines: Mapping[Place, int]
 
     def at(self, *place: str | int) -> str:
-        """"file:line" of a value, or of the nearest one around it that is written."""
+        """ "file:line" of a value, or of the nearest one around it that is written."""
         return _at(self.path, self.lines, place)
 
     def wrong(self, place: Place, what: str) -> InputError:
@@ -149,10 +149,10 @@ seed: 0
 # A deletion request for a causal language model. It runs as it is: vestige audit {path}
 data:
   source: facts        # questions and answers: JSONL, CSV, Parquet, or a folder of these
-  first: 24            # only the first 24 were trained on; the rest serves as never-seen records
+  first: 8             # only the first 8 were trained on; the rest serves as never-seen records
 model:
-  language: {{source: tiny-llama, precision: float32}}   # what fine-tuning started from: a folder, hub name or GGUF file
-  tune: {{epochs: 40, lr: 0.01, batch: 8}}               # how it was fine-tuned; leave it out if that cannot be done again
+  language: {{source: tiny-llama, precision: float32}}   # what tuning started from: folder, hub name, GGUF
+  tune: {{epochs: 10, lr: 0.01, batch: 8}}               # how; leave it out if that cannot be done again
   # weights: folder    # the fine-tuned model, if it is there already
 records: [{record}]    # what must be forgotten: ids, or pairs as {{question: …, answer: …}}
 scope: exact           # similar: also what repeats these records

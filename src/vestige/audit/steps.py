@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -338,7 +338,9 @@ def _evidence(
                                for asked in (after, before))  # fmt: skip
             readings.append(Reading(test, level, hidden, value, first, beside, (), earlier, why))
         else:
-            readings.append(Reading(test, level, hidden, value, first, several(without, test), several(free, test), (), why))
+            readings.append(
+                Reading(test, level, hidden, value, first, several(without, test), several(free, test), (), why)
+            )
     near = None
     if null == "references":
         values = [of(asked, "near") for asked in (after, before)]
@@ -346,7 +348,9 @@ def _evidence(
             near = Reading("near", True, False, *values, several(without, "near"), several(free, "near"))
     accuracy = [float(asked["near_accuracy"][at]) for asked in (before, after)]
     both = (accuracy[0], accuracy[1]) if all(map(np.isfinite, accuracy)) else None
-    return Evidence(name, "references" if null == "references" else "controls", kept, retrained, tuple(readings), near, both)
+    return Evidence(
+        name, "references" if null == "references" else "controls", kept, retrained, tuple(readings), near, both
+    )
 
 
 def _utility(before: Asked, after: Asked) -> dict[str, Any]:

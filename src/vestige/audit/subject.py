@@ -208,7 +208,9 @@ def _records(written: Written, trained: Samples, never: Samples) -> tuple[str, .
     found: dict[str, str] = {}
     for at, one in enumerate(request.records):
         where = ("records", at)
-        name = _named(written, where, one, trained, never) if isinstance(one, str) else _pair(written, where, one, trained)
+        name = (
+            _named(written, where, one, trained, never) if isinstance(one, str) else _pair(written, where, one, trained)
+        )
         if name in found:
             raise written.wrong(where, f"{name!r} is named a second time (first at {found[name]}); leave one out")
         found[name] = written.at(*where)

@@ -1,4 +1,4 @@
-"""Causal language models as the subject of an audit: a folder, a hub name or a GGUF file, tuned again where it can be."""
+"""Causal language models as the subject of an audit: a folder, a hub name or a GGUF file; tuned again if it can be."""
 
 from __future__ import annotations
 
@@ -143,7 +143,9 @@ class Texts:
             parts |= {f"{name} of controls": values[n:].reshape(shape) for name, values in found.items()}
         near = [question.retain.take(question.near[name]) for name in question.records.ids]
         parts["near"] = np.array([answers(model, lot).mean() if len(lot) else np.nan for lot in near])
-        parts["near_accuracy"] = np.array([recalls(model, lot, self.recipe).mean() if len(lot) else np.nan for lot in near])
+        parts["near_accuracy"] = np.array(
+            [recalls(model, lot, self.recipe).mean() if len(lot) else np.nan for lot in near]
+        )
         parts["utility"] = recalls(model, question.retain.at(slice(0, WATCHED)), self.recipe)
         parts["recall"] = recalls(model, question.records, self.recipe)
         return parts

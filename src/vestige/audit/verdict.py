@@ -1,4 +1,4 @@
-"""From evidence to a verdict: a pure function of numbers. The rule stands in RULE, and word for word in docs/methods.md.
+"""From evidence to a verdict: a pure function of numbers. The rule is RULE, word for word in docs/methods.md too.
 
 Every test gives one number per record and model, larger where the model shows more of the record. It is read beside
 its null: the same number of models that were never trained on the record or, where none can be trained, of matched
@@ -43,7 +43,7 @@ RULE = """\
 5. *still carried by similar records*, where a level test lies above the interval of models trained without the record
    and without its similar records.
 6. *cannot tell*, where no hidden test (one that does not rest on the model's own last layer) could have shown the
-   record, since it does not in the model before either; unless this audit itself retrained the model without the record.
+   record, since it does not in the model before either; unless this audit itself retrained the model without it.
 7. *forgotten*, otherwise.
 """
 """In this order; the first that applies is the verdict. An interval is the 99 % prediction interval of the null."""
@@ -165,7 +165,9 @@ def decide(evidence: Evidence) -> Verdict:
     floor = min(interval(null)[0] for null in (answer.without, answer.null))
     if _number(answer) < floor:
         return said(
-            "over_unlearned", f"the answer ({_number(answer):.2f}) lies below what {models} give ({floor:.2f})", "answer"
+            "over_unlearned",
+            f"the answer ({_number(answer):.2f}) lies below what {models} give ({floor:.2f})",
+            "answer",
         )
     if damage := _damage(evidence):
         return said("over_unlearned", damage, "near")

@@ -12,7 +12,9 @@ from vestige.cli.options import Json
 from vestige.terminal import show_audit, show_audit_plan, show_record
 
 STEPS = ("find", "foresee", "forget", "verify", "report")
-AuditFolder = Annotated[Path, typer.Option("--out", help="The audit's folder: its requests one after the other, a log.")]
+AuditFolder = Annotated[
+    Path, typer.Option("--out", help="The audit's folder: its requests one after the other, a log.")
+]
 
 
 class Requests(TyperGroup):
@@ -34,8 +36,12 @@ audit_app = typer.Typer(
 @audit_app.command("run")
 def run(
     request: Annotated[Path, typer.Argument(help="The request, YAML or JSON; see: vestige audit init.")],
-    plan: Annotated[bool, typer.Option("--plan", help="Show what would be done and what it costs; change nothing.")] = False,
-    until: Annotated[str, typer.Option("--until", metavar="STEP", help=f"Stop after one of {', '.join(STEPS)}.")] = "report",
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what would be done and what it costs; change nothing.")
+    ] = False,
+    until: Annotated[
+        str, typer.Option("--until", metavar="STEP", help=f"Stop after one of {', '.join(STEPS)}.")
+    ] = "report",
     out: AuditFolder = Path("runs/audit"),
     wait: Annotated[bool, typer.Option("--wait", help="Wait while another audit is at work in the folder.")] = False,
     json: Json = False,

@@ -23,7 +23,9 @@ class AuditData(Settings):
 
     source: str = Field(description="a known name, a file or a folder, as of --data")
     per_class: int | None = Field(
-        None, ge=1, description="of images: only the first so many of each class were trained on; the rest is never seen"
+        None,
+        ge=1,
+        description="of images: only the first so many of each class were trained on; the rest is never seen",
     )
     first: int | None = Field(None, ge=1, description="of text: only the first so many pairs were trained on")
     controls: str | None = Field(None, description="data that the model was never trained on, of the same kind")
@@ -84,7 +86,9 @@ class AuditRequest(Settings):
     same_owner: tuple[str, ...] = Field((), description="similar records whose owner made this request: they go too")
     decisions: dict[str, Literal["keep", "remove"]] = Field({}, description="answers where the policy is to ask")
     similar: Widening = Widening()
-    method: str = Field("auto", description="auto, a name in METHODS, or given: somebody else's `model.after` is judged")
+    method: str = Field(
+        "auto", description="auto, a name in METHODS, or given: somebody else's `model.after` is judged"
+    )
     unlearn: UnlearnConfig | TextUnlearnConfig | None = Field(None, description="settings of the method")
     utility: float = Field(0.02, ge=0, le=1, description="how much accuracy (of text: recall) may be lost")
     gate: str = Field(

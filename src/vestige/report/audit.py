@@ -95,7 +95,7 @@ def limits(record: Record) -> tuple[str, ...]:
     found = [
         "These are tests, and there are others. A test that finds nothing is not proof that nothing is there: another "
         "attack, more steps of training, or more knowledge of the data may find what these did not.",
-        "Only this model was asked. Backups, logs, caches, models made from it and copies of the data elsewhere were not.",
+        "Only this model was asked. Backups, caches, models made from it and copies of the data were not.",
     ]
     if record["null"] == "references":
         found.append(
@@ -110,12 +110,12 @@ def limits(record: Record) -> tuple[str, ...]:
         )
     if record["found"]["kept"]:
         found.append(
-            f"{plural(len(record['found']['kept']), 'similar record')} stayed in training, by the scope and the policy of "
-            "the request. What they teach about the forgotten records remains, however well the rest is done."
+            f"{plural(len(record['found']['kept']), 'similar record')} stayed in training, by scope and policy of the "
+            "request. What they teach about the forgotten records remains, however well the rest is done."
         )
     found.append(
-        "Similar is what one measure says, beside random pairs of the data. A record that repeats the content in another "
-        "form was not looked for."
+        "Similar is what one measure says, beside random pairs of the data. A record that repeats the content in "
+        "another form was not looked for."
     )
     if record["utility"]["before"] is None:
         found.append(f"What the model lost elsewhere was not measured: there are no {record['utility']['on']}.")
@@ -147,8 +147,8 @@ def _asked(record: Record) -> Section:
     return Section(
         "asked",
         "What was asked",
-        f"To forget {plural(len(names), 'record')}: {', '.join(names[:12])}{' …' if len(names) > 12 else ''}. The scope is "
-        f"{request['scope']} ({scope}); similar records of other owners: {request['policy']}. The model was trained on "
+        f"To forget {plural(len(names), 'record')}: {', '.join(names[:12])}{' …' if len(names) > 12 else ''}. Scope: "
+        f"{request['scope']} ({scope}); similar records of other owners: {request['policy']}. Trained on were "
         f"{plural(record['trained_on'], 'record')} of {request['data']['source']}.{earlier} "
         + ("It was made by somebody else; this audit judges it."
            if record["method"] == "given" else f"The method was {record['method']}."),
@@ -173,11 +173,11 @@ def _verdicts(record: Record) -> Section:
     return Section(
         "verdicts",
         "Verdict on each record",
-        "Each number stands with where models (or records) that know nothing of it lie, in 99 of 100 cases. Below each: the "
+        "Each number stands with where models (or records) that know nothing of it lie, in 99 of 100 cases. Below: the "
         "model before.",
         table=Table(("Verdict", "Left of it", *(name.capitalize() for name in tests)), tuple(rows), (), "Record"),
-        reads="Left of it: 0 as if never trained on, 1 as before; – where the model before does not stand out, so that there "
-        "is no unit. " + " ".join(f"{name.capitalize()}: {TESTS.get(name, name)}." for name in tests)
+        reads="Left of it: 0 as if never trained on, 1 as before; – where the model before does not stand out, so that "
+        "there is no unit. " + " ".join(f"{name.capitalize()}: {TESTS.get(name, name)}." for name in tests)
         + " The rule that leads from these numbers to a verdict stands in docs/methods.md, word for word.",
     )  # fmt: skip
 
@@ -210,9 +210,9 @@ def _found(record: Record) -> Section:
     return Section(
         "found",
         "What was found",
-        f"{plural(alike, 'similar record')} of {plural(len(found['records']), 'record')} to forget: {found['rule']}. Half of "
-        f"{found['null']['pairs']:,} random pairs reach {found['by']} {number(found['null']['median'])}, the most alike of "
-        f"them {number(found['null']['largest'])}.",
+        f"{plural(alike, 'similar record')} of {plural(len(found['records']), 'record')} to forget: {found['rule']}. "
+        f"Half of {found['null']['pairs']:,} random pairs reach {found['by']} {number(found['null']['median'])}, the "
+        f"most alike of them {number(found['null']['largest'])}.",
         figures=figures,
         listing=Listing("Every neighbour with its similarity", heads, tuple(rows)),
     )
@@ -251,10 +251,13 @@ def _fates(record: Record) -> Section:
     return Section(
         "fates",
         "What was removed, what stayed, and why",
-        f"{plural(len(found['removed']), 'record')} taken out of training: the {plural(len(record['asked']), 'record')} asked "
-        f"for" + (f" and {also} similar to them" if also else "") + f". {plural(len(found['kept']), 'similar record')} stayed. "
+        f"{plural(len(found['removed']), 'record')} taken out of training: {len(record['asked'])} asked for"
+        + (f" and {also} similar to them" if also else "")
+        + f". {plural(len(found['kept']), 'similar record')} stayed. "
         + record["foreseen"]["outcome"],
-        listing=Listing(f"{plural(len(rows), 'record')} and what became of each", ("Record", "Fate", "Why"), tuple(rows)),
+        listing=Listing(
+            f"{plural(len(rows), 'record')} and what became of each", ("Record", "Fate", "Why"), tuple(rows)
+        ),
     )  # fmt: skip
 
 
@@ -282,8 +285,8 @@ def _tests(record: Record) -> Section:
         figures=(
             Figure(
                 "tests", "Where the model lies beside its null",
-                f"−1 to 1: the 99 % prediction interval. Marks beyond {FAR:g} are drawn at {FAR:g}; the table above has the "
-                "numbers.", (chart,) if rows else (), why="" if rows else "no test could be made",
+                f"−1 to 1: the 99 % prediction interval. Marks beyond {FAR:g} are drawn at {FAR:g}; the table above "
+                "has the numbers.", (chart,) if rows else (), why="" if rows else "no test could be made",
             ),
         ),
     )  # fmt: skip
@@ -324,8 +327,8 @@ def _hashes(record: Record) -> Section:
     return Section(
         "hashes",
         "Hashes",
-        "With these, anyone who has the folder can compute the verdicts again: vestige audit check result.json. They show "
-        "accidents and careless changes; they are no signature.",
+        "With these, anyone who has the folder can compute the verdicts again: vestige audit check result.json. They "
+        "show accidents and careless changes; they are no signature.",
         listing=Listing(f"SHA-256 of {len(rows)} files and data sets", ("What", "SHA-256"), tuple(rows)),
     )
 
@@ -346,4 +349,3 @@ def _provenance(record: Record, run: Record) -> tuple[tuple[str, str], ...]:
         ("Machine", run.get("processor")),
     ]
     return tuple((name, str(value)) for name, value in rows if value)
-
