@@ -21,10 +21,11 @@ from vestige.audit.verdict import Evidence, Reading, decide
 from vestige.types import InputError
 
 ROOT = Path(__file__).parents[1]
-NUMBERS = {"records": 2, "forgotten": 2, "carried": 0, "in_model": 0, "over_unlearned": 0, "cannot_tell": 0, "left": 0.1,
-           "utility_drop": 0.01, "utility": 0.02, "near_drop": None}  # fmt: skip
+NUMBERS = {"records": 2, "forgotten": 2, "carried": 0, "in_model": 0, "over_unlearned": 0, "cannot_tell": 0,
+           "left": 0.1, "utility_drop": 0.01, "utility": 0.02, "near_drop": None}  # fmt: skip
 NONE = (-10.0, -11.0, -9.5, -10.5, -10.2, -9.8)
 SOME = (2.0, 3.0, 2.5, 2.2, 2.8, 2.6)
+DAMAGED = Reading("near", True, False, 1.0, 8.0, (8.0, 9.0, 8.5, 8.2))
 NO_RISE = (0.0, -0.1, 0.1, 0.05, -0.05, 0.0)
 
 
@@ -58,8 +59,8 @@ def evidence(answer=-10.0, probe=-1.0, rebound=0.0, *, similar=False, before_pro
         (evidence(answer=float("nan")), "cannot_tell"),
         (evidence(answer=None), "cannot_tell"),
         (replace(evidence(answer=4.0), null="controls", similar_kept=2), "cannot_tell"),
-        (evidence(near=Reading("near", True, False, 1.0, 8.0, (8.0, 9.0, 8.5, 8.2)), near_accuracy=(1.0, 0.4)), "over_unlearned"),
-        (evidence(near=Reading("near", True, False, 1.0, 8.0, (8.0, 9.0, 8.5, 8.2)), near_accuracy=(1.0, 0.95)), "forgotten"),
+        (evidence(near=DAMAGED, near_accuracy=(1.0, 0.4)), "over_unlearned"),
+        (evidence(near=DAMAGED, near_accuracy=(1.0, 0.95)), "forgotten"),
     ],
 )  # fmt: skip
 def test_the_first_line_of_the_rule_that_applies_is_the_verdict(found, name):
@@ -172,8 +173,8 @@ def test_json_requests_have_lines_too(tmp_path):
 
 @pytest.mark.parametrize(
     ("what", "says"),
-    [("nan", "NaN"), ("label", "labels must lie in 0…C−1"), ("short", "cannot be read"), ("twice", "twice under different labels")],
-)  # fmt: skip
+    [("nan", "NaN"), ("label", "labels must lie in 0…C−1"), ("short", "cannot be read"), ("twice", "different labels")],
+)
 def test_bad_data_end_before_training(run, npz, tmp_path, what, says):
     x, y = (np.load(npz)[name] for name in "xy")
     x = x.astype(np.float32) / 255
@@ -303,7 +304,10 @@ def test_a_report_that_was_changed_is_found_out(run, npz, tmp_path):
 def test_the_second_of_two_audits_is_refused(npz, tmp_path):
     root = tmp_path / "audit"
     with folder.locked(root, wait=False):
-        code = f"from vestige.audit import folder; from pathlib import Path\nwith folder.locked(Path({str(root)!r}), wait=False): pass"
+        code = (
+            "from vestige.audit import folder; from pathlib import Path\n"
+            f"with folder.locked(Path({str(root)!r}), wait=False): pass"
+        )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "another audit is at work" in done.stderr
     with folder.locked(root, wait=False):
