@@ -283,7 +283,7 @@ def test_from_a_request_to_a_report_and_on_to_the_next(run, npz, tmp_path):
     assert (place / "result.json").read_bytes() == result
 
     assert "carried out" in run("audit", first, "--out", "audit")[2]
-    third = write(tmp_path / "third.yaml", "shapes/0", "seed: 0")
+    third = write(tmp_path / "third.yaml", "shapes/0", "utility: 0.5")
     assert "removed by an earlier request" in run("audit", third, "--out", "audit")[2]
     assert json.loads(run("audit", "rollback", "audit", "--json")[1])["counting"] == [1]
     assert [one.number for one in folder.active(Path("audit"))] == [1]

@@ -137,7 +137,7 @@ def conclude(one: Opened, say: Say) -> dict[str, Any]:
 def _rehearse(written: Written, root: Path, wanted: str) -> None:
     """Check a request in a folder that has others before it is logged: against the data as they are now."""
     lot = folder.active(root)
-    if lot and lot[-1].request == wanted:
+    if any(one.request == wanted for one in lot):
         return
     parents = [one for one in lot if one.leaves_a_model]
     parent = _parent_of(root, parents[-1]) if parents else None

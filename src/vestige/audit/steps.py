@@ -343,9 +343,9 @@ def _evidence(
             )
     near = None
     if null == "references":
-        values = [of(asked, "near") for asked in (after, before)]
-        if all(value is not None and np.isfinite(value) for value in values):
-            near = Reading("near", True, False, *values, several(without, "near"), several(free, "near"))
+        value, first = of(after, "near"), of(before, "near")
+        if value is not None and first is not None and np.isfinite([value, first]).all():
+            near = Reading("near", True, False, value, first, several(without, "near"), several(free, "near"))
     accuracy = [float(asked["near_accuracy"][at]) for asked in (before, after)]
     both = (accuracy[0], accuracy[1]) if all(map(np.isfinite, accuracy)) else None
     return Evidence(

@@ -53,10 +53,13 @@ class Question:
 class Subject(Protocol):
     """An audited model of one kind: images or language. Each function gives the same for the same seed."""
 
-    levels: Mapping[str, bool]
-    """Level test → whether it is a hidden one. Beside them there is the rise `rebound`."""
-    watched: str
-    """What utility is measured on, in words."""
+    @property
+    def levels(self) -> Mapping[str, bool]:
+        """Level test → whether it is a hidden one. Beside them there is the rise `rebound`."""
+
+    @property
+    def watched(self) -> str:
+        """What utility is measured on, in words."""
 
     @property
     def trains(self) -> bool:
@@ -287,5 +290,5 @@ def _contradictions(written: Written, trained: Samples, forget: Sequence[str]) -
 
 
 def _short(answer: object) -> str:
-    words = str(int(answer) if hasattr(answer, "item") else answer)
+    words = str(answer.item() if hasattr(answer, "item") else answer)
     return repr(words[:40]) if len(words) > 40 else words

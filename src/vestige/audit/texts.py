@@ -106,7 +106,7 @@ class Texts:
         part = material.trained.at(slice(0, batch))
         size = sum(weight.numel() for weight in model.parameters()) * 4 / 2**20
         start = time.perf_counter()
-        text.losses(model, part).mean().backward()
+        text.losses(model, part).mean().backward()  # type: ignore[no-untyped-call]
         step = (time.perf_counter() - start) / batch
         found = []
         for name in self.methods():

@@ -275,12 +275,13 @@ def _damage(evidence: Evidence) -> str:
 
 def _left(readings: Sequence[Reading]) -> tuple[float | None, float | None, float | None]:
     """The largest share left in any level test in which the model before stands out, with its interval."""
-    found = []
+    found: list[tuple[float, float, float]] = []
     for one in readings:
         if not one.level or one.before is None or not one.stands_out:
             continue
         low, high = interval(one.null)
         first = one.before_null or one.null
         mean, unit = sum(one.null) / len(one.null), one.before - sum(first) / len(first)
-        found.append(tuple((_number(one) - at) / unit for at in (mean, high, low)))
+        left, least, most = ((_number(one) - at) / unit for at in (mean, high, low))
+        found.append((left, least, most))
     return max(found) if found else (None, None, None)

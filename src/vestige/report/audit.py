@@ -187,8 +187,7 @@ def _cell(one: Reading | None) -> Cell:
         return Cell("–")
     low, high = interval(one.null) if len(one.null) >= 4 else (None, None)
     before = "" if one.before is None else f"before {number(one.before)}"
-    outside = high is not None and low is not None and not low <= one.value <= high
-    return Cell(number(one.value), between(low, high), gap=before, apart=None if not outside else False)
+    return Cell(number(one.value), between(low, high), gap=before)
 
 
 def _found(record: Record) -> Section:
