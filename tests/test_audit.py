@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from vestige.audit import folder, gate, own, request, verdict
 from vestige.audit.check import check
@@ -233,6 +232,8 @@ def test_a_training_function_that_does_not_serve_is_refused(run, npz, tmp_path, 
 
 
 def test_pickled_weights_are_refused_and_read_as_plain_tensors_where_named(tmp_path):
+    import torch
+
     path = tmp_path / "model.pt"
     torch.save({"a": torch.ones(2)}, path)
     with pytest.raises(InputError, match="allow_pickle"):
