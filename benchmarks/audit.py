@@ -5,7 +5,7 @@ et al. 2019), so that training on it shows; in two cases near-copies of it
 under the same label too. Seven models are then judged, each made by somebody whom the audit
 does not know (method: given): never trained on it; hidden in three ways (last layer edited, output filter, suppressed
 until it looks forgotten); over-unlearned by long gradient ascent; retrained with the near-copies; retrained without
-them. Thresholds were chosen on seeds 100–119; seeds 0–19 are reported. "Cannot tell" counts as wrong.
+them. Settings are chosen on seeds 100–119; seeds 0–19 are for the report. "Cannot tell" counts as wrong.
 """
 
 from __future__ import annotations
@@ -218,7 +218,6 @@ def _recipe() -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--modality", choices=("image", "text"), default="image")
     parser.add_argument("--network", choices=tuple(NETWORKS), default="mlp")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=20)
@@ -229,10 +228,7 @@ def main() -> None:
     start, all_found = time.process_time(), {}
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(given.first, given.first + given.seeds):
-            judge = judge_images
-            if given.modality == "text":
-                from audit_text import judge_text as judge
-            all_found[seed] = judge(seed, Path(folder))
+            all_found[seed] = judge_images(seed, Path(folder))
             wrong = [f"{name}: {one['name']} ({one['reason']})" for name, one in all_found[seed].items()
                      if one["name"] != EXPECTED[name]]  # fmt: skip
             print(f"seed {seed}: {len(wrong)} wrong; {'; '.join(wrong)}", flush=True)
