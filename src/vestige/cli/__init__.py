@@ -1,7 +1,8 @@
 """The command line: thin verbs over the rooms.
 
 Standard output holds the result only; progress and errors go to standard error. Exit status: 0 fine,
-1 internal error, 2 usage, configuration or input, 3 a package or asset is missing, 4 partial, 130 interrupted.
+1 internal error, 2 usage, configuration or input, 3 a package or asset is missing, 4 partial or cannot
+tell, 100 a gate does not hold, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vestige.cli.auditing import audit_app
 from vestige.cli.difficulty import difficulty, predict
 from vestige.cli.looking import doctor, report
 from vestige.cli.paraphrasing import data_paraphrase
@@ -58,6 +60,7 @@ app.add_typer(data_app, name="data")
 difficulty_app = typer.Typer(invoke_without_command=True, callback=difficulty)
 difficulty_app.command("predict")(predict)
 app.add_typer(difficulty_app, name="difficulty")
+app.add_typer(audit_app, name="audit")
 for verb in VERBS:
     app.command()(verb)
 for name, data_verb in DATA_VERBS.items():

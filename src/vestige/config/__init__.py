@@ -1,5 +1,6 @@
 """Configuration: one frozen model per stage, from presets, YAML and flags, and its fingerprint."""
 
+from vestige.config.audit import AuditData, AuditModel, AuditRequest, Pair, Widening
 from vestige.config.base import Settings, differences, fingerprint
 from vestige.config.difficulty import DifficultyConfig, DifficultyData, ReferenceConfig
 from vestige.config.image import (
@@ -52,6 +53,9 @@ __all__ = [
     "AnalyseConfig",
     "AnyStudyConfig",
     "AskConfig",
+    "AuditData",
+    "AuditModel",
+    "AuditRequest",
     "CNNConfig",
     "Dampening",
     "DataConfig",
@@ -63,6 +67,7 @@ __all__ = [
     "ModelConfig",
     "NetworkConfig",
     "OutputsConfig",
+    "Pair",
     "ParaphraseConfig",
     "Recipe",
     "RecoverConfig",
@@ -82,6 +87,7 @@ __all__ = [
     "TrainConfig",
     "TuneConfig",
     "UnlearnConfig",
+    "Widening",
     "WordsConfig",
     "build",
     "build_any",

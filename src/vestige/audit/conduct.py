@@ -1,0 +1,156 @@
+"""One request from its file to its report, in the folder of an audit."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vestige import __version__, provenance, store
+from vestige.audit import folder, own, subject
+from vestige.audit.find import Say
+from vestige.audit.request import Written
+from vestige.audit.steps import Audit, Parent
+from vestige.audit.subject import Subject
+from vestige.config import fingerprint
+from vestige.store import Store
+from vestige.types import InputError
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An audit in its folder. entry: None for a dry run, which writes no log."""
+
+    audit: Audit
+    root: Path
+    entry: folder.Entry
+
+
+def subject_of(written: Written) -> Subject:
+    """The subject that a request names. Raises InputError, or MissingError where a package is needed."""
+    if written.request.model.language:
+        from vestige.audit.texts import Texts
+
+        return Texts.of(written)
+    from vestige.audit.images import Images
+
+    return Images.of(written)
+
+
+def prepare(written: Written, store: Store, parent: Parent | None = None) -> Audit:
+    """The audit of a request, everything checked that can be before training. Raises InputError and MissingError."""
+    room = subject_of(written)
+    material = subject.load(written, parent.removed if parent else ())
+    audit = Audit(written, material, room, store, own.code(written), parent)
+    audit.check()
+    return audit
+
+
+@contextmanager
+def opened(written: Written, root: Path, *, wait: bool = False) -> Iterator[Opened]:
+    """The audit of a request in its folder, which is locked meanwhile: begun anew, or resumed where it stands.
+
+    All checks come before anything is written but the lock. Raises InputError and MissingError.
+    """
+    first = prepare(written, Store(root)) if not folder.entries(root) else None
+    with folder.locked(root, wait=wait):
+        identity = fingerprint(__version__, written.request.data, written.request.model.model_copy(
+            update={"after": None}), written.request.seed)  # fmt: skip
+        wanted = fingerprint("request", __version__, written.request, own.code(written))
+        what = {"file": str(written.path), "records": [str(one) for one in written.request.records]}
+        if first is None:
+            _rehearse(written, root, wanted)
+        entry = folder.begin(root, wanted, identity, what)
+        parent = _parent(root, entry)
+        place = root / entry.folder
+        audit = (
+            prepare(written, Store(place), parent) if first is None or parent else replace(first, store=Store(place))
+        )
+        opened_store = store.open_folder(place, written.request, __version__, audit.material.source)
+        yield Opened(replace(audit, store=opened_store), root, entry)
+
+
+def plan(written: Written, root: Path, say: Say) -> dict[str, Any]:
+    """What would be done and what it would cost. Nothing is kept: the search has a folder that is removed."""
+    lot = [one for one in folder.active(root) if one.leaves_a_model]
+    parent = _parent_of(root, lot[-1]) if lot else None
+    with tempfile.TemporaryDirectory(prefix="vestige-plan-") as place:
+        audit = prepare(written, Store(Path(place)), parent)
+        found, expected = audit.found(say), audit.foreseen(say)
+        return {
+            "kind": "audit plan",
+            "modality": audit.material.modality,
+            "asked": list(audit.material.forget),
+            "trained_on": len(audit.material.trained),
+            "after_request": lot[-1].number if lot else 0,
+            "found": {
+                key: found[key] for key in ("by", "rule", "null", "searched", "records", "removed", "kept", "ask")
+            },
+            **expected,
+            "costs": audit.costs(say),
+            "null": audit.null,
+            "gate": written.request.gate,
+        }
+
+
+def until(audit: Audit, step: str, say: Say) -> dict[str, Any]:
+    """Carry out the steps up to this one; what there is to say of it."""
+    found = audit.found(say)
+    done: dict[str, Any] = {"removed": len(found["removed"]), "kept": len(found["kept"])}
+    if step == "find":
+        return done
+    done |= {"method": audit.method, "outcome": audit.foreseen(say)["outcome"]}
+    if step in ("forget", "verify"):
+        audit.forget(say)
+    if step == "verify":
+        audit.verify(say)
+    return done
+
+
+def conclude(one: Opened, say: Say) -> dict[str, Any]:
+    """Carry the audit to its report, write it, and log the end. Returns the record of result.json."""
+    start = time.time()
+    record = one.audit.report(say)
+    record = {**record, "number": one.entry.number, "after_request": one.entry.parent}
+    path = one.audit.store.root / "result.json"
+    if not path.is_file() or path.read_text(encoding="utf-8") != store.to_json(record):
+        store.write_json(path, record)
+    store.write_json(one.audit.store.root / "run.json", provenance.clock(start))
+    given = one.audit.method == "given"
+    folder.finish(
+        one.root,
+        one.entry,
+        {
+            "model": None if given else one.audit.model_name(say),
+            "removed": [] if given else record["found"]["removed"],
+            "status": record["gate"]["status"],
+            "report_sha256": store.digest(path),
+        },
+    )
+    return record
+
+
+def _rehearse(written: Written, root: Path, wanted: str) -> None:
+    """Check a request in a folder that has others before it is logged: against the data as they are now."""
+    lot = folder.active(root)
+    if any(one.request == wanted for one in lot):
+        return
+    parents = [one for one in lot if one.leaves_a_model]
+    parent = _parent_of(root, parents[-1]) if parents else None
+    prepare(written, Store(root), parent)
+
+
+def _parent(root: Path, entry: folder.Entry) -> Parent | None:
+    by_number = {one.number: one for one in folder.entries(root)}
+    return _parent_of(root, by_number[entry.parent]) if entry.parent else None
+
+
+def _parent_of(root: Path, entry: folder.Entry) -> Parent:
+    if entry.finished is None:
+        raise InputError(f"request number {entry.number} in {root} is not finished")
+    gone = (*folder.removed(root, entry), *entry.finished["removed"])
+    return Parent(Store(root / entry.folder), entry.finished["model"], gone)

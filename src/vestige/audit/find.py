@@ -1,0 +1,133 @@
+"""Which other records repeat those that must go, and what becomes of them: found before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from vestige import measures, similar
+from vestige.audit.request import Written
+from vestige.audit.subject import Material
+from vestige.types import InputError, Samples
+
+Found = dict[str, Any]
+Say = Callable[[str], None]
+
+NEAR = 10
+"""Retained neighbours of a record on which damage is looked for, at most."""
+SIMILAR = "more alike than any of 2,000 random pairs"
+
+
+def find(written: Written, material: Material, say: Say) -> Found:
+    """The neighbours of each record, which of them count as similar, and what the scope and the policy make of them.
+
+    Searched is all data, what the model never saw too, so that no control is a near-copy. Raises InputError for a
+    measure or an encoder that is not there.
+    """
+    request, trained = written.request, material.trained
+    everything = both(trained, material.never)
+    by = request.similar.by or measures.MEASURES[material.modality][0]
+    try:
+        names = measures.named(material.modality, by, None, learned=False)
+        if len(names) > 1:
+            raise InputError(f"{by} joins rankings, which have no common scale: choose one measure")
+        if "embedding" in names:
+            measures.check_encoder(material.modality, None)
+    except InputError as error:
+        raise written.wrong(("similar", "by"), str(error)) from None
+    k = min(request.similar.k + NEAR, len(everything) - 1)
+    rows = similar.check_targets(everything, material.forget, k=k, tau=None, by=by)
+    null = similar.null_pairs(everything, request.seed)
+    by_name = measures.build(everything, material.modality, names, targets=len(rows), say=say)
+    values = {name: measure.pairs(*null) for name, measure in by_name.items()}
+    near = similar.neighbours(everything, rows, by_name, values, k=k)
+    in_training = set(trained.ids)
+    label = dict(zip(everything.ids, map(str, everything.y), strict=True)) if not trained.classes else dict(
+        zip(everything.ids, map(str, everything.y.tolist()), strict=True)
+    )  # fmt: skip
+    records = []
+    for name, lot in near.items():
+        neighbours = []
+        for one in lot:
+            value, beyond = one.values[by], one.beyond[by]
+            tau = request.similar.tau
+            alike = beyond == 0 if tau is None else value >= tau
+            fate, why = _fate(written, one.id, alike, one.id in material.forget, one.id in in_training)
+            neighbours.append(
+                {"id": one.id, "label": label[one.id], "similarity": round(value, 6), "random_pairs_reaching": beyond,
+                 "similar": alike, "fate": fate, "why": why}
+            )  # fmt: skip
+        records.append({"id": name, "label": label[name], "neighbours": neighbours})
+    alike = [one for record in records for one in record["neighbours"] if one["similar"] and one["fate"] != "unseen"]
+    fates = {one["id"]: one["fate"] for one in alike}
+    asked = sorted(name for name, fate in fates.items() if fate == "ask")
+    removed = [*material.forget, *(name for name, fate in fates.items() if fate == "removed")]
+    kept = [name for name, fate in fates.items() if fate in ("kept", "ask")]
+    gone = {*removed, *kept}
+    return {
+        "by": by,
+        "searched": len(everything),
+        "rule": SIMILAR if request.similar.tau is None else f"{by} of at least {request.similar.tau:g}",
+        "null": {"pairs": len(null[0]), "median": round(float(np.median(values[by].numpy())), 6),
+                 "largest": round(float(values[by].max()), 6)},
+        "records": records,
+        "removed": removed,
+        "kept": kept,
+        "ask": asked,
+        "near": {record["id"]: [one["id"] for one in record["neighbours"]
+                                if one["id"] in in_training and one["id"] not in gone
+                                and (not trained.classes or one["label"] == record["label"])][:NEAR]
+                 for record in records},
+        "not_controls": sorted({one["id"] for record in records for one in record["neighbours"]
+                                if one["similar"] and one["fate"] == "unseen"}),
+    }  # fmt: skip
+
+
+def check_answered(written: Written, found: Mapping[str, Any]) -> None:
+    """Raise InputError where similar records of other owners are to be asked about, and were not yet."""
+    if found["ask"]:
+        names = found["ask"]
+        raise written.wrong(
+            ("policy",),
+            f"it is to ask, and {len(names)} similar records of other owners have no answer yet: {', '.join(names[:8])}"
+            f"{' …' if len(names) > 8 else ''}; see them with --plan, then write decisions: {{{names[0]}: keep}} or "
+            "remove, for each",
+        )
+
+
+def both(trained: Samples, never: Samples) -> Samples:
+    """All records, first what was trained on."""
+    if not len(never):
+        return trained
+    if trained.classes:
+        import torch
+
+        x, y = torch.cat([trained.x, never.x]), torch.cat([trained.y, never.y])
+    else:
+        x, y = np.concatenate([trained.x, never.x]), np.concatenate([trained.y, never.y])
+    return Samples(trained.ids + never.ids, x, y, trained.classes)
+
+
+def _fate(written: Written, name: str, alike: bool, asked: bool, trained: bool) -> tuple[str, str]:
+    """What becomes of a neighbour, and why."""
+    request = written.request
+    if asked:
+        return "removed", "it is to be forgotten itself"
+    if not trained:
+        return "unseen", "the model was never trained on it"
+    if not alike:
+        return "kept", "not similar enough to count"
+    if request.scope == "exact":
+        return "kept", "the scope is exact: similar records were not asked for"
+    if name in request.same_owner:
+        return "removed", "similar, and of the same owner"
+    if request.policy == "ask" and name in request.decisions:
+        keep = request.decisions[name] == "keep"
+        return ("kept" if keep else "removed"), "similar, of another owner, who was asked"
+    if request.policy == "ask":
+        return "ask", "similar, of another owner, who was not asked yet"
+    if request.policy == "remove":
+        return "removed", "similar, and the policy is to remove those of other owners"
+    return "kept", "similar, and the policy is to keep those of other owners"

@@ -1,0 +1,349 @@
+"""Image classifiers as the subject of an audit: the user's own network, or one that vestige knows."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vestige import image, metrics, presets
+from vestige.audit import own
+from vestige.audit.request import Written
+from vestige.audit.subject import Material, Question
+from vestige.config import MLPConfig, Recipe, TrainConfig, UnlearnConfig
+from vestige.modality import modality
+from vestige.random import stream
+from vestige.types import InputError, Samples
+from vestige.unlearn.methods import METHODS, NEEDS_UNTRAINED
+
+if TYPE_CHECKING:
+    from vestige.modality import Modality
+
+NEIGHBOURS = 15
+"""Never-seen images that say which of them can stand in for a record."""
+CONTROLS = 20
+"""Of these, controls at most."""
+REFIT = 4000
+"""Retained images that a last layer is refitted on, at most."""
+RIDGE = 1e-2
+REBOUND_STEPS, REBOUND_BATCH, REBOUND_LENGTH = 5, 200, 2e-3
+"""Steps on retained images, images in each, and the length of a step as a share of the weights' norm."""
+CHUNK = 512
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """While it lasts, torch's global randomness starts from this seed: the user's code may draw from it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+@dataclass(frozen=True)
+class Images:
+    """An image classifier under audit (`subject.Subject`).
+
+    train: the user's function, or None for a known network by its recipe. template: a network of the right shape.
+    """
+
+    written: Written
+    recipe: Recipe
+    train: Callable[..., Any] | None
+    levels: Mapping[str, bool]
+    watched: str = "never-seen records"
+
+    @classmethod
+    def of(cls, written: Written) -> Images:
+        """The subject of a request. Raises InputError for a function that is not there."""
+        asked = written.request.model
+        kind = asked.network.kind if asked.network else "cnn"
+        if asked.recipe is not None and asked.recipe.sisa is not None:
+            raise written.wrong(("model", "recipe", "sisa"), "an audit takes one network, not an ensemble of shards")
+        layer = presets.training(kind)
+        usual = TrainConfig.model_validate(layer.get("train", {}))
+        chosen = written.request.unlearn
+        if chosen is None:
+            tuned = presets.tuned(kind)["unlearn"] if "methods" in presets.read(presets.FILE).get(kind, {}) else {}
+            chosen = UnlearnConfig.model_validate(tuned)
+        if not isinstance(chosen, UnlearnConfig):
+            raise written.wrong(("unlearn",), "these are settings of language methods, and the model takes images")
+        recipe = Recipe(model=asked.network or MLPConfig(), train=asked.recipe or usual, unlearn=chosen)
+        train = None
+        if asked.train:
+            try:
+                train = own.function(asked.train, written.path.parent)
+            except InputError as error:
+                raise written.wrong(("model", "train"), str(error)) from None
+        return cls(written, recipe, train, {"answer": False, "probe": True})
+
+    @property
+    def trains(self) -> bool:
+        return self.train is not None or self.written.request.model.recipe is not None
+
+    def check(self, material: Material) -> None:
+        asked = self.written.request.model
+        few = own.few_of_each(material.trained)
+        if self.trains:
+            place = ("model", "train" if self.train else "network")
+            try:
+                self.learn(few, 0) if self.train else self._fresh(few, 0)
+            except InputError as error:
+                raise self.written.wrong(place, str(error)) from None
+        if asked.weights:
+            self._refused("weights", lambda: self.before(material.trained, 0))
+        if asked.after:
+            self._refused("after", lambda: self.given(material.trained))
+
+    def learn(self, samples: Samples, seed: int) -> nn.Module:
+        if self.train is not None:
+            with _seeded(seed):
+                return own.trained(self.train, samples, seed, self.written.request.model.train or "")
+        from vestige.sisa import learn
+
+        return learn(samples, modality=_modality(), config=self.recipe, seed=seed)
+
+    def before(self, samples: Samples, seed: int) -> nn.Module:
+        asked = self.written.request.model
+        if asked.weights is None:
+            return self.learn(samples, seed)
+        return self._with(own.read_weights(self._path(asked.weights), allow_pickle=asked.allow_pickle), samples)
+
+    def given(self, samples: Samples) -> nn.Module:
+        asked = self.written.request.model
+        name = asked.after or ""
+        if self._path(name).exists():
+            return self._with(own.read_weights(self._path(name), allow_pickle=asked.allow_pickle), samples)
+        with _seeded(0):
+            return own.classifier(own.function(name, self.written.path.parent)(), samples, f"{name}()")
+
+    def methods(self) -> tuple[str, ...]:
+        kept = [name for name in METHODS if name not in ("SISA", "retrain")]
+        kept = [name for name in kept if self.train is None or name not in NEEDS_UNTRAINED]
+        return (*(["retrain"] if self.trains else []), *kept)
+
+    def costs(self, forget: int, retain: int, material: Material) -> list[dict[str, Any]]:
+        few = own.few_of_each(material.trained)
+        network = self.learn(few, 0) if self.train else self._fresh(few, 0)
+        size = sum(weight.numel() for weight in network.parameters()) * 4 / 2**20
+        data = material.trained.x.numel() * 4 / 2**20
+        train = self.recipe.train
+        batch = min(train.batch or retain, retain)
+        start = time.perf_counter()
+        if self.train is not None:
+            self.learn(few, 0)
+            whole = (time.perf_counter() - start) * retain / len(few)
+            step = whole / (train.steps * -(-retain // batch))
+        else:
+            step = _seconds_a_step(network, material.trained.at(slice(0, batch)))
+        found = []
+        for name in self.methods():
+            field = presets.SETTINGS.get(name)
+            passes = (
+                train.steps if name == "retrain" else getattr(getattr(self.recipe.unlearn, field or ""), "steps", 1)
+            )
+            led = forget if name == "GA" else retain
+            taken = step * passes * -(-led // min(batch, led)) * (1 if name in ("retrain", "finetune", "GA") else 2)
+            found.append({"method": name, "seconds": round(taken, 1), "mib": round(4 * size + data)})
+        return found
+
+    def unlearn(self, method: str, model: nn.Module, forget: Samples, retain: Samples, seed: int) -> nn.Module:
+        if method == "retrain":
+            return self.learn(retain, seed)
+        return METHODS[method](model, forget, retain, modality=_modality(), config=self.recipe, seed=seed)
+
+    def keep(self, model: nn.Module) -> dict[str, np.ndarray]:
+        return {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
+
+    def restore(self, arrays: Mapping[str, np.ndarray], samples: Samples) -> nn.Module:
+        return self._with({name: torch.from_numpy(value.copy()) for name, value in arrays.items()}, samples)
+
+    def ask(self, model: nn.Module, question: Question) -> dict[str, np.ndarray]:
+        sets = [question.records, *question.controls]
+        asked = joined(sets)
+        found = {"answer": answers(model, asked)}
+        probed = probe(model, question.retain, asked)
+        if probed is not None:
+            found["probe"] = probed
+        risen = rebound(model, question.retain, asked)
+        if risen is not None:
+            found["rebound"] = risen - found["answer"]
+        n = len(question.records)
+        parts = {name: values[:n] for name, values in found.items()}
+        if question.controls:
+            shape = (n, len(question.controls[0]))
+            parts |= {f"{name} of controls": values[n:].reshape(shape) for name, values in found.items()}
+        near = [question.retain.take(question.near[name]) for name in question.records.ids]
+        parts["near"] = np.array([answers(model, lot).mean() if len(lot) else np.nan for lot in near])
+        parts["near_accuracy"] = np.array([right(model, lot).mean() if len(lot) else np.nan for lot in near])
+        parts["utility"] = right(model, question.never).astype(np.float64)
+        return parts
+
+    def controls(self, record: Samples, never: Samples) -> Samples:
+        return controls(record, never)
+
+    def _fresh(self, samples: Samples, seed: int) -> nn.Module:
+        return image.build(self.recipe.model, samples, generator=stream(seed, "train"))
+
+    def _with(self, weights: Mapping[str, Tensor], samples: Samples) -> nn.Module:
+        """A network of the right kind with these weights in it. Raises InputError for weights of another network."""
+        few = own.few_of_each(samples)
+        model = self.learn(few, 0) if self.train else self._fresh(few, 0)
+        try:
+            model.load_state_dict(dict(weights))
+        except RuntimeError as error:
+            raise InputError(
+                f"the weights are not those of this network: {' '.join(str(error).split())[:200]}"
+            ) from None
+        return own.classifier(model, few, "these weights")
+
+    def _path(self, name: str) -> Path:
+        there = Path(name)
+        return there if there.exists() else self.written.path.parent / name
+
+    def _refused(self, field: str, load: Callable[[], nn.Module]) -> None:
+        try:
+            load()
+        except InputError as error:
+            raise self.written.wrong(("model", field), str(error)) from None
+
+
+def answers(model: nn.Module, samples: Samples) -> np.ndarray:
+    """log(p_y / (1 − p_y)) of each record's own label, in nats (N,)."""
+    return metrics.margins(_logits(model, samples), samples.y.numpy())
+
+
+def right(model: nn.Module, samples: Samples) -> np.ndarray:
+    """Whether each record is answered by its label, (N,) booleans."""
+    if not len(samples):
+        return np.zeros(0, bool)
+    found: np.ndarray = _logits(model, samples).argmax(1) == samples.y.numpy()
+    return found
+
+
+def probe(model: nn.Module, retain: Samples, asked: Samples) -> np.ndarray | None:
+    """The margin of each record's label when the last layer is fitted anew on retained records, (N,).
+
+    Least squares with a ridge of 1 % on standardised features, to +1 for the own class and −1 for others; the own
+    class's score minus the largest other. What was done to the model's own last layer, or to what comes out of it,
+    does not matter. None where no linear layer ends in the classes.
+    """
+    layer = last_layer(model, asked)
+    if layer is None:
+        return None
+    step = max(1, len(retain) // REFIT)
+    few = retain.at(slice(0, step * REFIT, step))
+    seen, new = (_features(model, layer, part.x) for part in (few, asked))
+    mean, spread = seen.mean(0), seen.std(0) + 1e-6
+    a, b = (torch.cat([(part - mean) / spread, part.new_ones(len(part), 1)], 1) for part in (seen, new))
+    goal = 2.0 * F.one_hot(few.y, few.classes).double() - 1
+    ridge = RIDGE * len(a) * torch.eye(a.shape[1], dtype=torch.float64)
+    scores = b @ torch.linalg.solve(a.T @ a + ridge, a.T @ goal)
+    own_score = scores.gather(1, asked.y[:, None])[:, 0]
+    others = scores.scatter(1, asked.y[:, None], -math.inf).max(1).values
+    return np.asarray((own_score - others).numpy())
+
+
+def rebound(model: nn.Module, retain: Samples, asked: Samples) -> np.ndarray | None:
+    """The answers after a *copy* took a few steps on retained records only, (N,): what was hidden comes back.
+
+    Each step goes down the loss of 200 retained records, by 0.2 % of the length of all weights: the same for every
+    network, however it was trained. None where no gradient reaches the weights.
+    """
+    learner = copy.deepcopy(model).eval().requires_grad_()
+    weights = list(learner.parameters())
+    length = REBOUND_LENGTH * math.sqrt(sum(float((weight.detach() ** 2).sum()) for weight in weights))
+    for step in range(REBOUND_STEPS):
+        rows = torch.arange(step * REBOUND_BATCH, (step + 1) * REBOUND_BATCH) % len(retain)
+        part = retain.at(rows.unique())
+        loss = F.cross_entropy(learner(part.x), part.y)
+        if not loss.requires_grad:
+            return None
+        slopes = torch.autograd.grad(loss, weights, allow_unused=True)
+        size = math.sqrt(sum(float((slope**2).sum()) for slope in slopes if slope is not None))
+        if not math.isfinite(size) or size == 0:
+            return None
+        with torch.no_grad():
+            for weight, slope in zip(weights, slopes, strict=True):
+                if slope is not None:
+                    weight.sub_(slope, alpha=length / size)
+    return answers(learner, asked)
+
+
+def controls(record: Samples, never: Samples) -> Samples:
+    """The never-seen images that stand in for one record, nearest by pixels first, under the record's label.
+
+    They are of the record's class where most of its 15 nearest never-seen images are; a record whose label is odd for
+    its looks gets images of the class that it looks like, under its own label.
+    """
+    distance = (never.x.flatten(1) - record.x.flatten(1)).norm(dim=1)
+    order = distance.argsort(stable=True)
+    kind = int(never.y[order[:NEIGHBOURS]].mode().values)
+    rows = order[never.y[order] == kind][:CONTROLS]
+    chosen = never.at(rows)
+    return replace(chosen, y=record.y.repeat(len(chosen)))
+
+
+def joined(sets: list[Samples]) -> Samples:
+    """Several sets in one; a record that stands in two of them gets two names."""
+    names = tuple(f"{at}/{name}" for at, one in enumerate(sets) for name in one.ids)
+    return Samples(names, torch.cat([one.x for one in sets]), torch.cat([one.y for one in sets]), sets[0].classes)
+
+
+def last_layer(model: nn.Module, samples: Samples) -> nn.Linear | None:
+    """The last linear layer that gives one number per class, None where there is none."""
+    seen: list[nn.Linear] = []
+
+    def note(layer: nn.Module, _: Any, out: Any) -> None:
+        if isinstance(layer, nn.Linear) and isinstance(out, Tensor) and out.shape == (1, samples.classes):
+            seen.append(layer)
+
+    hooks = [part.register_forward_hook(note) for part in model.modules() if isinstance(part, nn.Linear)]
+    try:
+        with torch.no_grad():
+            model(samples.x[:1])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen[-1] if seen else None
+
+
+def _features(model: nn.Module, layer: nn.Linear, x: Tensor) -> Tensor:
+    """What a layer sees of these images, (N, width) float64."""
+    found: list[Tensor] = []
+    hook = layer.register_forward_hook(lambda _, seen, __: found.append(seen[0].detach().double()))
+    try:
+        with torch.no_grad():
+            for part in x.split(CHUNK):
+                model(part)
+    finally:
+        hook.remove()
+    return torch.cat(found)
+
+
+def _seconds_a_step(network: nn.Module, batch: Samples) -> float:
+    """How long one gradient step on this batch takes: the second of two, on a network that is thrown away."""
+    taken = 0.0
+    for _ in range(2):
+        start = time.perf_counter()
+        F.cross_entropy(network(batch.x), batch.y).backward()  # type: ignore[no-untyped-call]
+        taken = time.perf_counter() - start
+    return taken
+
+
+def _logits(model: nn.Module, samples: Samples) -> np.ndarray:
+    with torch.no_grad():
+        return torch.cat([model(part) for part in samples.x.split(CHUNK)]).double().numpy()
+
+
+def _modality() -> Modality:
+    return modality("image")

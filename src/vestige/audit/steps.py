@@ -1,0 +1,384 @@
+"""An audit in steps that the store keeps: find → foresee → forget → verify → report. The same command resumes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vestige import __version__, provenance
+from vestige.audit import find as finding
+from vestige.audit import foresee, gate
+from vestige.audit.find import Found, Say
+from vestige.audit.request import Written
+from vestige.audit.subject import Asked, Material, Question, Subject
+from vestige.audit.verdict import FEWEST, Evidence, Reading, decide, numbers, to_json
+from vestige.config import fingerprint
+from vestige.store import SCHEMA_VERSION, Store, digest
+from vestige.types import InputError, Samples
+
+if TYPE_CHECKING:
+    from torch import nn
+
+STEPS = ("find", "foresee", "forget", "verify", "report")
+"""In this order; `--until` stops after one of them. The gate reads the report."""
+WATCHED = 2000
+"""Never-seen records on which utility is measured, at most."""
+SECOND = 1_000_003
+"""Seeds of reference models lie this far from the audit's own."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The result that this audit starts from: the model that an earlier one left, and what has gone since the start."""
+
+    store: Store
+    model: str
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """One request on its way through the steps."""
+
+    written: Written
+    material: Material
+    subject: Subject
+    store: Store
+    code: str
+    parent: Parent | None = None
+
+    # -- names ------------------------------------------------------------------------------------------------------
+
+    @property
+    def request_name(self) -> str:
+        """The fingerprint of everything that makes the result: request, data, code of the user, the model before."""
+        return fingerprint("audit", __version__, self.written.request, *self._start())
+
+    def _start(self) -> tuple[Any, ...]:
+        parent = [self.parent.model, list(self.parent.removed)] if self.parent else []
+        return (self.material.source, self.code, parent)
+
+    def _name(self, what: str, *parts: Any) -> str:
+        request = self.written.request
+        return fingerprint(what, __version__, request.data, request.model, request.seed, *self._start(), *parts)
+
+    @cached_property
+    def method(self) -> str:
+        """The method by name; auto is retraining where the model can be trained, else NegGrad+, or GA_GDN of text."""
+        asked, known = self.written.request.method, self.subject.methods()
+        if asked in ("given", *known):
+            return asked
+        if asked == "auto":
+            return next(name for name in ("retrain", "NegGrad+", "GA_GDN") if name in known)
+        hint = "" if self.subject.trains else " (the model cannot be trained: give model.train, recipe or tune)"
+        raise self.written.wrong(("method",), f"unknown method {asked!r}; known: auto, given, {', '.join(known)}{hint}")
+
+    @property
+    def null(self) -> str:
+        """What stands beside the model: other models, or matched controls."""
+        return "references" if self.subject.trains else "controls"
+
+    # -- steps ------------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Everything that can be found wrong before training. Raises InputError."""
+        _ = self.method
+        self.subject.check(self.material)
+        if self.null == "controls" and len(self.material.never) < FEWEST:
+            raise self.written.wrong(
+                ("data",),
+                "this model cannot be trained here, so its answers stand beside never-seen records, and there are "
+                f"{len(self.material.never)}; give data.controls, or a way to train (model.train, recipe, tune)",
+            )
+
+    def found(self, say: Say) -> Found:
+        """Step 1: what repeats the records, and what becomes of it."""
+        request = self.written.request
+        choice = [request.scope, request.policy, request.same_owner, request.decisions]
+        name = self._name("found", list(self.material.forget), request.similar, choice)
+        if not self.store.has("data", name):
+            start = time.time()
+            say("find: looking for similar records")
+            facts = finding.find(self.written, self.material, say)
+            self.store.save("data", name, {"what": "found", **facts}, {}, provenance.clock(start))
+        return self.store.load("data", name).facts
+
+    def foreseen(self, say: Say) -> dict[str, Any]:
+        """Step 2: what to expect. Nothing is changed."""
+        request, found = self.written.request, self.found(say)
+        path = Path(request.predictor) if request.predictor else None
+        return {
+            "method": self.method,
+            "difficulty": foresee.difficulty(self.material.forget, path),
+            "outcome": foresee.outcome(request.scope, len(found["kept"]), len(found["removed"])),
+        }
+
+    def costs(self, say: Say) -> list[dict[str, Any]]:
+        """Seconds and memory that each method would take, by what a short trial took here; none is kept."""
+        found = self.found(say)
+        forget, retain = self._parts(found)
+        made = self.subject.costs(len(forget), len(retain), self.material)
+        models = self.written.request.references * (2 if found["kept"] else 1) if self.null == "references" else 0
+        return [*made, *([{**made[0], "method": f"verifying by {models} models"
+                           , "seconds": round(models * made[0]["seconds"], 1)}] if models else [])]  # fmt: skip
+
+    def before(self, say: Say) -> nn.Module:
+        """The model that must forget: that of the audit before, its own weights, or one trained now."""
+        samples = self.material.trained
+        if self.parent is not None:
+            return self.subject.restore(self.parent.store.load("models", self.parent.model).arrays, samples)
+        if self.written.request.model.weights:
+            return self.subject.before(samples, self.written.request.seed)
+        name = self._name("before")
+        if not self.store.has("models", name):
+            start = time.time()
+            say(f"forget: training the model before, on {len(samples)} records")
+            model = self.subject.before(samples, self.written.request.seed)
+            self.store.save("models", name, {"what": "before", "trained_on": len(samples)},
+                            self.subject.keep(model), provenance.clock(start))  # fmt: skip
+        return self.subject.restore(self.store.load("models", name).arrays, samples)
+
+    def model_name(self, say: Say) -> str:
+        """The name of the model after, in the store."""
+        request = self.written.request
+        return self._name("after", self.found(say)["removed"], self.method, request.unlearn)
+
+    def forget(self, say: Say) -> nn.Module:
+        """Step 3: the model after. The model before is left as it was."""
+        found = self.found(say)
+        finding.check_answered(self.written, found)
+        if self.method == "given":
+            return self.subject.given(self.material.trained)
+        name = self.model_name(say)
+        if not self.store.has("models", name):
+            start = time.time()
+            forget, retain = self._parts(found)
+            say(f"forget: {self.method} on {len(forget)} records, {len(retain)} stay")
+            model = self.subject.unlearn(self.method, self.before(say), forget, retain, self.written.request.seed)
+            facts = {"what": "after", "method": self.method, "removed": list(forget.ids), "retained": len(retain)}
+            self.store.save("models", name, facts, self.subject.keep(model), provenance.clock(start))
+        return self.subject.restore(self.store.load("models", name).arrays, self.material.trained)
+
+    def verify(self, say: Say) -> list[Evidence]:
+        """Step 4: the model asked beside the model before and its null. One evidence per record."""
+        found = self.found(say)
+        after = self._asked("after", self._after(), lambda: self.forget(say), say)
+        before = self._asked("before", [], lambda: self.before(say), say)
+        without = self._references(found["removed"], "without the records", say)
+        gone = sorted({*found["removed"], *found["kept"]})
+        free = self._references(gone, "without similar records too", say) if found["kept"] else []
+        return [
+            _evidence(name, at, self.subject.levels, self.null, len(found["kept"]), self.method == "retrain",
+                      after, before, without, free)
+            for at, name in enumerate(self.material.forget)
+        ]  # fmt: skip
+
+    def report(self, say: Say) -> dict[str, Any]:
+        """Step 5: the record of result.json: what was asked, found, removed, kept; evidence, verdicts, gate, hashes."""
+        request, found = self.written.request, self.found(say)
+        evidence = self.verify(say)
+        verdicts = [decide(one) for one in evidence]
+        after = self._asked("after", self._after(), lambda: self.forget(say), say)
+        before = self._asked("before", [], lambda: self.before(say), say)
+        utility = {"on": self.subject.watched, **_utility(before, after)}
+        told = numbers(verdicts, utility, request.utility)
+        outcome = gate.judge(request.gate, told)
+        command = f"vestige audit {self.written.path.name}"
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "kind": "audit",
+            "modality": self.material.modality,
+            "request": request.model_dump(mode="json"),
+            "asked": list(self.material.forget),
+            "already_removed": list(self.parent.removed) if self.parent else [],
+            "trained_on": len(self.material.trained),
+            "found": {key: value for key, value in found.items()
+                      if key not in ("schema_version", "fingerprint", "sha256", "what")},
+            "foreseen": self.foreseen(say),
+            "method": self.method,
+            "null": self.null,
+            "references": request.references if self.null == "references" else 0,
+            "utility": utility,
+            "evidence": [to_json(one) for one in evidence],
+            "verdicts": [{**vars(one), "words": one.words} for one in verdicts],
+            "numbers": told,
+            "gate": {"expression": request.gate, "holds": outcome.holds, "status": outcome.status},
+            "rests_on": self._rests_on(),
+            "contents": _contents(self.material, found),
+            "hashes": self._hashes(say),
+            "provenance": provenance.made(
+                request, self.material.source, command, provenance.LIBRARIES + (
+                    provenance.LANGUAGE if self.material.modality == "text" else ())),
+        }  # fmt: skip
+
+    # -- parts ------------------------------------------------------------------------------------------------------
+
+    def _parts(self, found: Mapping[str, Any]) -> tuple[Samples, Samples]:
+        trained = self.material.trained
+        forget = trained.take(name for name in trained.ids if name in set(found["removed"]))
+        retain = trained.without(forget.ids)
+        if not len(retain):
+            raise InputError("nothing would be retained: every record of the data was to be forgotten")
+        return forget, retain
+
+    def _after(self) -> list[Any]:
+        found = self.found(lambda message: None)
+        given = self.written.request.model.after
+        return [found["removed"], self.method, self.written.request.unlearn, given]
+
+    @cached_property
+    def _question(self) -> Question:
+        """What every model is asked: the same records, whatever it was trained on."""
+        found, trained = self.found(lambda message: None), self.material.trained
+        never = self.material.never.without(found["not_controls"])
+        gone = {*found["removed"], *found["kept"]}
+        records = trained.take(self.material.forget)
+        controls = []
+        if self.null == "controls":
+            controls = [self.subject.controls(trained.take([name]), never) for name in records.ids]
+            most = min(len(lot) for lot in controls)
+            controls = [lot.at(slice(0, most)) for lot in controls]
+        step = max(1, len(never) // WATCHED)
+        watched = never.at(slice(0, step * WATCHED, step))
+        return Question(records, trained.without(gone), _tuples(found["near"]), watched, controls)
+
+    def _asked(self, what: str, parts: Iterable[Any], make: Any, say: Say) -> Asked:
+        """What one model says, kept. parts: what it depends on beside what the audit starts from."""
+        name = self._asked_name(what, parts)
+        if not self.store.has("outputs", name):
+            start = time.time()
+            model = make()
+            say(f"verify: asking the model {what}")
+            arrays = self.subject.ask(model, self._question)
+            self.store.save("outputs", name, {"what": what}, arrays, provenance.clock(start))
+        return self.store.load("outputs", name).arrays
+
+    def _asked_about(self) -> list[Any]:
+        found = self.found(lambda message: None)
+        return [list(self.material.forget), found["near"], sorted({*found["removed"], *found["kept"]}),
+                found["not_controls"], self.null]  # fmt: skip
+
+    def _references(self, gone: Iterable[str], what: str, say: Say) -> list[Asked]:
+        """What models that were never trained on these records say; none where none can be trained."""
+        if self.null != "references":
+            return []
+        gone, count = sorted(gone), self.written.request.references
+        retain = self.material.trained.without(gone)
+        found = []
+        for index in range(count):
+            name = self._reference_name(gone, index)
+            if not self.store.has("shadows", name):
+                start = time.time()
+                say(f"verify: training model {index + 1} of {count} {what}")
+                model = self.subject.learn(retain, SECOND + 1000 * self.written.request.seed + index)
+                arrays = self.subject.ask(model, self._question)
+                facts = {"what": f"reference {what}", "index": index, "retained": len(retain)}
+                self.store.save("shadows", name, facts, arrays, provenance.clock(start))
+            found.append(self.store.load("shadows", name).arrays)
+        return found
+
+    def _asked_name(self, what: str, parts: Iterable[Any]) -> str:
+        return self._name("asked", what, self._asked_about(), *parts)
+
+    def _reference_name(self, gone: list[str], index: int) -> str:
+        return self._name("reference", gone, index, self._asked_about())
+
+    def _rests_on(self) -> dict[str, Any]:
+        """Which stored answers the evidence was read from."""
+        found = self.found(lambda message: None)
+        lots: dict[str, list[str]] = {"without": sorted(found["removed"]), "free": []}
+        if found["kept"]:
+            lots["free"] = sorted({*found["removed"], *found["kept"]})
+        count = self.written.request.references if self.null == "references" else 0
+        return {
+            "after": self._asked_name("after", self._after()),
+            "before": self._asked_name("before", []),
+            **{what: [self._reference_name(gone, index) for index in range(count if gone else 0)]
+               for what, gone in lots.items()},
+        }  # fmt: skip
+
+    def _hashes(self, say: Say) -> dict[str, Any]:
+        """SHA-256 of what the result rests on: file under the audit's folder → digest."""
+        kept = {}
+        for kind in ("data", "models", "outputs", "shadows"):
+            for path in sorted((self.store.root / kind).glob("[!.]*/*")):
+                if path.name in ("result.json", "tensors.safetensors"):
+                    kept[path.relative_to(self.store.root).as_posix()] = digest(path)
+        return {"data": self.material.source, "code": self.code, "request": self.request_name, "files": kept}
+
+
+def _tuples(near: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(ids) for name, ids in near.items()}
+
+
+def _evidence(
+    name: str, at: int, levels: Mapping[str, bool], null: str, kept: int, retrained: bool,
+    after: Asked, before: Asked, without: list[Asked], free: list[Asked],
+) -> Evidence:  # fmt: skip
+    """The evidence on one record from what the models said."""
+
+    def of(asked: Asked, test: str) -> float | None:
+        return float(asked[test][at]) if test in asked else None
+
+    def several(models: list[Asked], test: str) -> tuple[float, ...]:
+        return tuple(float(one[test][at]) for one in models if test in one)
+
+    readings = []
+    for test, level, hidden in [*((test, True, hidden) for test, hidden in levels.items()), ("rebound", False, True)]:
+        value, first = of(after, test), of(before, test)
+        why = "" if value is not None else "this model does not allow the test"
+        if null == "controls":
+            beside, earlier = (tuple(map(float, asked.get(f"{test} of controls", np.empty((at + 1, 0)))[at]))
+                               for asked in (after, before))  # fmt: skip
+            readings.append(Reading(test, level, hidden, value, first, beside, (), earlier, why))
+        else:
+            readings.append(
+                Reading(test, level, hidden, value, first, several(without, test), several(free, test), (), why)
+            )
+    near = None
+    if null == "references":
+        value, first = of(after, "near"), of(before, "near")
+        if value is not None and first is not None and np.isfinite([value, first]).all():
+            near = Reading("near", True, False, value, first, several(without, "near"), several(free, "near"))
+    accuracy = [float(asked["near_accuracy"][at]) for asked in (before, after)]
+    both = (accuracy[0], accuracy[1]) if all(map(np.isfinite, accuracy)) else None
+    return Evidence(
+        name, "references" if null == "references" else "controls", kept, retrained, tuple(readings), near, both
+    )
+
+
+def _utility(before: Asked, after: Asked) -> dict[str, Any]:
+    """What the model does on never-seen records and on the records' neighbours, before and after."""
+    record: dict[str, Any] = {"n": len(after["utility"]), "before": None, "after": None, "near_drop": None}
+    if len(after["utility"]):
+        record |= {"before": float(before["utility"].mean()), "after": float(after["utility"].mean())}
+    drops = before["near_accuracy"] - after["near_accuracy"]
+    if np.isfinite(drops).any():
+        record["near_drop"] = float(np.nanmean(drops))
+    return record
+
+
+def _contents(material: Material, found: Mapping[str, Any]) -> dict[str, Any]:
+    """What the report shows of each record and its similar ones: pixels as nested lists, or question and answer."""
+    names = [
+        *material.forget,
+        *(one["id"] for record in found["records"] for one in record["neighbours"][:SHOWN]),
+    ]
+    everything = finding.both(material.trained, material.never)
+    some = everything.take(dict.fromkeys(names))
+    if some.classes:
+        pixels = (some.x * 255).round().byte()
+        return {name: {"label": str(int(y)), "pixels": x.tolist()}
+                for name, x, y in zip(some.ids, pixels, some.y, strict=True)}  # fmt: skip
+    return {name: {"label": "", "question": str(x), "answer": str(y)}
+            for name, x, y in zip(some.ids, some.x, some.y, strict=True)}  # fmt: skip
+
+
+SHOWN = 6
+"""Neighbours of each record that the report shows."""

@@ -1,0 +1,294 @@
+"""What is audited: records, what a model was trained on, the model before, and what can train another like it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from vestige import assets, similar
+from vestige.audit.request import Written
+from vestige.config import Pair
+from vestige.types import InputError, Samples
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Asked = Mapping[str, np.ndarray]
+"""What `Subject.ask` says, by name: a test's values (records,), of controls (records, n) under "TEST of controls"."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """The data of an audit, loaded and checked.
+
+    trained: what the model before was trained on. never: what it never saw, may be empty. source: digest of all files.
+    """
+
+    modality: str
+    trained: Samples
+    never: Samples
+    forget: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a model is asked about: records, their retained neighbours, controls that stand in for them (or none).
+
+    retain: what the model may know. near: record → ids in retain. controls: one Samples per record, never-seen ones
+    under the record's answer, all of one number.
+    """
+
+    records: Samples
+    retain: Samples
+    near: Mapping[str, tuple[str, ...]]
+    never: Samples
+    controls: Sequence[Samples] = ()
+
+
+class Subject(Protocol):
+    """An audited model of one kind: images or language. Each function gives the same for the same seed."""
+
+    @property
+    def levels(self) -> Mapping[str, bool]:
+        """Level test → whether it is a hidden one. Beside them there is the rise `rebound`."""
+
+    @property
+    def watched(self) -> str:
+        """What utility is measured on, in words."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether another model like it can be trained."""
+
+    def check(self, material: Material) -> None:
+        """Everything that can be found wrong before training; may train on a handful. Raises InputError."""
+
+    def learn(self, samples: Samples, seed: int) -> nn.Module:
+        """A model trained from scratch, or tuned from its start, on these samples."""
+
+    def before(self, samples: Samples, seed: int) -> nn.Module:
+        """The model that must forget: read from its weights, or trained."""
+
+    def given(self, samples: Samples) -> nn.Module:
+        """The model that somebody else made of it (`model.after`). samples: some that it was trained on."""
+
+    def methods(self) -> tuple[str, ...]:
+        """The methods that it can forget by, `retrain` first where it can be trained."""
+
+    def costs(self, forget: int, retain: int, material: Material) -> list[dict[str, Any]]:
+        """Method → `seconds` and `mib`, estimated from a short trial, `retrain` first where it can be trained."""
+
+    def unlearn(self, method: str, model: nn.Module, forget: Samples, retain: Samples, seed: int) -> nn.Module:
+        """A new model that has forgotten; the other one stays as it was."""
+
+    def keep(self, model: nn.Module) -> dict[str, np.ndarray]:
+        """What must be stored of a model for `restore`."""
+
+    def restore(self, arrays: Mapping[str, np.ndarray], samples: Samples) -> nn.Module:
+        """The model that `keep` stored. samples: some that it was, or could be, trained on."""
+
+    def ask(self, model: nn.Module, question: Question) -> dict[str, np.ndarray]:
+        """What the tests say of each record; `near`, `near_accuracy` (records,), and `utility` (n,) of other records.
+
+        The model is left as it was. A test that cannot be made of this model is left out.
+        """
+
+    def controls(self, record: Samples, never: Samples) -> Samples:
+        """Never-seen records that stand in for this one, under its answer, nearest first."""
+
+
+def load(written: Written, gone: Sequence[str] = ()) -> Material:
+    """The data of a request. Raises InputError that names the line of what is wrong with it.
+
+    gone: records that earlier requests removed.
+    """
+    request = written.request
+    data = request.data
+    asset = _located(written, "data", "source")
+    modality = "text" if request.model.language else "image"
+    if asset.modality != modality:
+        raise written.wrong(
+            ("data", "source"), f"{data.source} holds {asset.modality} data, and the model takes {modality}"
+        )
+    everything = _read(written, asset, "source")
+    trained, never = _parted(written, everything, modality)
+    _not_gone(written, gone)
+    trained = trained.without(gone)
+    source = asset.digest()
+    if data.controls:
+        other = _located(written, "data", "controls")
+        never = _as_controls(written, _read(written, other, "controls"), everything)
+        source += other.digest()
+    forget = _records(written, trained, never)
+    _contradictions(written, trained, forget)
+    if "utility_drop" in request.gate and not len(never) and modality == "image":
+        raise written.wrong(
+            ("gate",),
+            "it names utility_drop, and there are no records that the model never saw to measure it on; give "
+            "data.controls, or say with data.per_class how much of the data was trained on",
+        )
+    return Material(modality, trained, never, forget, source)
+
+
+def same(a: Samples, row: int, b: Samples) -> np.ndarray:
+    """Which records of b have the very input of record `row` of a: (len(b),) booleans."""
+    if a.classes:
+        alike = (b.x.flatten(1) == a.x[row].flatten()[None]).all(1)
+        return np.asarray(alike.cpu().numpy())
+    return np.asarray(b.x == a.x[row])
+
+
+def _located(written: Written, *place: str) -> assets.Asset:
+    source = getattr(written.request.data, place[-1])
+    try:
+        return assets.locate(_beside(written, source))
+    except InputError as error:
+        raise written.wrong(place, str(error)) from None
+
+
+def _beside(written: Written, source: str) -> str:
+    """A relative path counts from where the command runs, else from the request's folder."""
+    there = written.path.parent / source
+    return str(there) if source not in assets.KNOWN and not Path(source).exists() and there.exists() else source
+
+
+def _read(written: Written, asset: assets.Asset, name: str) -> Samples:
+    data = written.request.data
+    try:
+        if asset.modality == "image":
+            from vestige.image import load as load_images
+            from vestige.image import unit
+
+            return unit(load_images(asset))
+        from vestige.text import load as load_texts
+
+        return load_texts(asset, question=data.question, answer=data.answer, id=data.id)
+    except InputError as error:
+        raise written.wrong(("data", name), str(error)) from None
+
+
+def _parted(written: Written, everything: Samples, modality: str) -> tuple[Samples, Samples]:
+    """What was trained on, and the rest."""
+    data = written.request.data
+    if modality == "image":
+        if data.first is not None:
+            raise written.wrong(("data", "first"), "is for text; of images, data.per_class says what was trained on")
+        if data.per_class is None:
+            return everything, everything.take(())
+        counts: dict[int, int] = {}
+        chosen = []
+        for name, label in zip(everything.ids, everything.y.tolist(), strict=True):
+            counts[label] = counts.get(label, 0) + 1
+            if counts[label] <= data.per_class:
+                chosen.append(name)
+        return everything.take(chosen), everything.without(chosen)
+    if data.per_class is not None:
+        raise written.wrong(("data", "per_class"), "is for images; of text, data.first says what was trained on")
+    chosen = list(everything.ids[: data.first])
+    return everything.take(chosen), everything.without(chosen)
+
+
+def _as_controls(written: Written, found: Samples, everything: Samples) -> Samples:
+    place = ("data", "controls")
+    if found.classes and found.x.shape[1:] != everything.x.shape[1:]:
+        raise written.wrong(
+            place, f"its images are {tuple(found.x.shape[1:])}, those of the data {tuple(everything.x.shape[1:])}"
+        )
+    if found.classes and int(found.y.max()) >= everything.classes:
+        raise written.wrong(place, f"has the label {int(found.y.max())}, the data has {everything.classes} classes")
+    names = tuple(f"controls/{name}" for name in found.ids)
+    return Samples(names, found.x, found.y, everything.classes)
+
+
+def _records(written: Written, trained: Samples, never: Samples) -> tuple[str, ...]:
+    """The ids of the records to forget. Raises InputError for one that is not in the data, or that comes twice."""
+    request = written.request
+    found: dict[str, str] = {}
+    for at, one in enumerate(request.records):
+        where = ("records", at)
+        name = (
+            _named(written, where, one, trained, never) if isinstance(one, str) else _pair(written, where, one, trained)
+        )
+        if name in found:
+            raise written.wrong(where, f"{name!r} is named a second time (first at {found[name]}); leave one out")
+        found[name] = written.at(*where)
+    if request.records_file:
+        for name in _from_file(written, request.records_file, trained):
+            found.setdefault(name, written.at("records_file"))
+    return tuple(found)
+
+
+def _named(written: Written, where: tuple[str, int], name: str, trained: Samples, never: Samples) -> str:
+    if name in never.ids:
+        raise written.wrong(
+            where, f"{name!r} is among the records that the model never saw (data.per_class, first, controls)"
+        )
+    try:
+        similar.check_targets(trained, [name], k=1, tau=None, by="")
+    except InputError as error:
+        raise written.wrong(where, str(error)) from None
+    return name
+
+
+def _pair(written: Written, where: tuple[str, int], pair: Pair, trained: Samples) -> str:
+    if trained.classes:
+        raise written.wrong(where, "a question and answer was given, and the data are images; name ids")
+    hits = [name for name, x, y in zip(trained.ids, trained.x, trained.y, strict=True)
+            if x == pair.question and y in (pair.answer, pair.answer or y)]  # fmt: skip
+    if len(hits) != 1:
+        found = f"{len(hits)} pairs have it: {', '.join(hits[:3])}; name one by its id" if hits else "no pair has it"
+        raise written.wrong(where, f"the question {pair.question[:60]!r} is not one record of the data: {found}")
+    return hits[0]
+
+
+def _from_file(written: Written, source: str, trained: Samples) -> list[str]:
+    """The ids of the records that a file repeats, by their exact content."""
+    place = ("records_file",)
+    try:
+        asset = assets.locate(_beside(written, source))
+    except InputError as error:
+        raise written.wrong(place, str(error)) from None
+    asked = _read(written, asset, "source") if asset.modality == ("image" if trained.classes else "text") else None
+    if asked is None:
+        raise written.wrong(place, f"{source} holds {asset.modality} data, and the model was trained on another kind")
+    if trained.classes and asked.x.shape[1:] != trained.x.shape[1:]:
+        raise written.wrong(
+            place, f"its images are {tuple(asked.x.shape[1:])}, those of the data {tuple(trained.x.shape[1:])}"
+        )
+    names = []
+    for row, name in enumerate(asked.ids):
+        hits = np.flatnonzero(same(asked, row, trained))
+        if len(hits) == 0:
+            raise written.wrong(place, f"record {name!r} of {source} is not in the data")
+        names += [trained.ids[hit] for hit in hits.tolist()]
+    return names
+
+
+def _not_gone(written: Written, gone: Sequence[str]) -> None:
+    for at, one in enumerate(written.request.records):
+        if one in gone:
+            raise written.wrong(("records", at), f"{one!r} was removed by an earlier request in this folder already")
+
+
+def _contradictions(written: Written, trained: Samples, forget: Sequence[str]) -> None:
+    """Raise InputError where a record to forget stands in the data a second time under another answer."""
+    where = {name: row for row, name in enumerate(trained.ids)}
+    for name in forget:
+        row = where[name]
+        for hit in np.flatnonzero(same(trained, row, trained)).tolist():
+            if hit != row and trained.y[hit] != trained.y[row] and trained.ids[hit] not in forget:
+                raise written.wrong(
+                    ("records",),
+                    f"{name!r} stands in the data twice under different labels: as {_short(trained.y[row])}, and as "
+                    f"{_short(trained.y[hit])} ({trained.ids[hit]!r}); name both, or mend the data",
+                )
+
+
+def _short(answer: object) -> str:
+    words = str(answer.item() if hasattr(answer, "item") else answer)
+    return repr(words[:40]) if len(words) > 40 else words

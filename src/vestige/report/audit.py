@@ -1,0 +1,350 @@
+"""The page of an audit: its result.json → the plain record that every page is drawn from. Needs no torch.
+
+What must not be said: that anything is certified, verified as deleted, or gone. It says what was tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vestige.audit.verdict import WORDS, Reading, interval, of_json
+from vestige.config import AuditRequest, to_yaml
+from vestige.report import page
+from vestige.report.record import (
+    Cell,
+    ChartRow,
+    Figure,
+    Listing,
+    Null,
+    Point,
+    Recovered,
+    RowChart,
+    Section,
+    Sheet,
+    Summary,
+    Table,
+    TableRow,
+)
+from vestige.report.words import interval as between
+from vestige.report.words import number, plural
+from vestige.store import read_json, write_text
+
+Record = Mapping[str, Any]
+
+DRAWN = 8
+"""Records whose pictures and tests are drawn; the tables have all."""
+FAR = 6.0
+"""Half widths of the interval up to which a mark is drawn."""
+PICTURES = 6
+TESTS = {
+    "answer": "how sure the model is of it",
+    "probe": "its last layer fitted anew",
+    "rebound": "rise while trained on others",
+    "recall": "how much of the answer it gives",
+    "rounded": "the answer with weights of 4 bits",
+}
+"""Test → what it looks at, in a few words."""
+
+
+def write(root: Path) -> Path:
+    """Write report.html in the folder of a request. Returns its path."""
+    path = root / "report.html"
+    run = read_json(root / "run.json") if (root / "run.json").is_file() else {}
+    write_text(path, page(summarise(read_json(root / "result.json"), run)))
+    return path
+
+
+def summarise(record: Record, run: Record) -> Summary:
+    """The record of the page."""
+    made = record["provenance"]
+    return Summary(
+        title="Were the records forgotten?",
+        kicker=f"audit · request {record['number']}",
+        headline=headline(record),
+        deck=_deck(record),
+        banners=_banners(record),
+        sections=(_asked(record), _verdicts(record), _found(record), _fates(record), _tests(record), _cost(record),
+                  _hashes(record)),
+        tidy=(),
+        gaps=(),
+        missing=(),
+        limits=limits(record),
+        configuration=to_yaml(AuditRequest.model_validate(record["request"])),
+        provenance=_provenance(record, run),
+        command=made["command"],
+        version=made["version"],
+    )  # fmt: skip
+
+
+def headline(record: Record) -> str:
+    """What came of it, in one sentence."""
+    count, told = len(record["verdicts"]), record["numbers"]
+    parts = [f"{told[name]} {words}" for name, words in WORDS.items() if told[name]]
+    if told["forgotten"] == count:
+        it = "the record" if count == 1 else f"all {count} records"
+        return f"In every test that was made, the model treats {it} like something that it was never trained on."
+    return f"Of {plural(count, 'record')} to forget: {', '.join(parts)}."
+
+
+def limits(record: Record) -> tuple[str, ...]:
+    """What was not tested, and what these tests cannot show, as plain sentences."""
+    found = [
+        "These are tests, and there are others. A test that finds nothing is not proof that nothing is there: another "
+        "attack, more steps of training, or more knowledge of the data may find what these did not.",
+        "Only this model was asked. Backups, caches, models made from it and copies of the data were not.",
+    ]
+    if record["null"] == "references":
+        found.append(
+            f"Each interval comes from {record['references']} models trained anew. With so few, about 1 in 100 numbers "
+            "of a model that is quite like them lies outside by chance, more where they are not normally distributed."
+        )
+    else:
+        found.append(
+            "No other model could be trained, so the records stand beside matched records that this model never saw. "
+            "How well they match decides how much this is worth, and whether a record or its similar ones are the "
+            "reason for what is left cannot be told."
+        )
+    if record["found"]["kept"]:
+        found.append(
+            f"{plural(len(record['found']['kept']), 'similar record')} stayed in training, by scope and policy of the "
+            "request. What they teach about the forgotten records remains, however well the rest is done."
+        )
+    found.append(
+        "Similar is what one measure says, beside random pairs of the data. A record that repeats the content in "
+        "another form was not looked for."
+    )
+    if record["utility"]["before"] is None:
+        found.append(f"What the model lost elsewhere was not measured: there are no {record['utility']['on']}.")
+    if record["method"] == "given":
+        found.append("The model was made by somebody else. What was done to it is not known, only how it behaves.")
+    return tuple(found)
+
+
+def _deck(record: Record) -> str:
+    gate = record["gate"]
+    holds = {True: "holds", False: "does not hold", None: "cannot be told"}[gate["holds"]]
+    return f"The gate ({gate['expression']}) {holds}."
+
+
+def _banners(record: Record) -> tuple[str, ...]:
+    found = []
+    if record["numbers"]["cannot_tell"]:
+        found.append("Of some records it cannot be told whether they were forgotten. That is not a pass.")
+    if record["found"]["ask"]:
+        found.append("Owners of similar records were not asked.")
+    return tuple(found)
+
+
+def _asked(record: Record) -> Section:
+    request, names = record["request"], record["asked"]
+    scope = {"exact": "the records themselves", "similar": "the records and what repeats them"}[request["scope"]]
+    gone = record["already_removed"]
+    earlier = f" {plural(len(gone), 'record')} had been removed by earlier requests." if gone else ""
+    return Section(
+        "asked",
+        "What was asked",
+        f"To forget {plural(len(names), 'record')}: {', '.join(names[:12])}{' …' if len(names) > 12 else ''}. Scope: "
+        f"{request['scope']} ({scope}); similar records of other owners: {request['policy']}. Trained on were "
+        f"{plural(record['trained_on'], 'record')} of {request['data']['source']}.{earlier} "
+        + ("It was made by somebody else; this audit judges it."
+           if record["method"] == "given" else f"The method was {record['method']}."),
+    )  # fmt: skip
+
+
+def _verdicts(record: Record) -> Section:
+    tests = dict.fromkeys(one["test"] for evidence in record["evidence"] for one in evidence["readings"])
+    beside = (
+        f"Beside {record['references']} models trained without it"
+        if record["null"] == "references"
+        else "Beside matched records that the model never saw"
+    )
+    rows = []
+    for verdict, evidence in zip(record["verdicts"], record["evidence"], strict=True):
+        readings = {one.test: one for one in of_json(evidence).readings}
+        left = Cell("–") if verdict["left"] is None else Cell(
+            number(verdict["left"]), between(verdict["low"], verdict["high"])
+        )  # fmt: skip
+        cells = [Cell(verdict["words"]), left, *(_cell(readings.get(test)) for test in tests)]
+        rows.append(TableRow(beside, verdict["record"], verdict["reason"], tuple(cells)))
+    return Section(
+        "verdicts",
+        "Verdict on each record",
+        "Each number stands with where models (or records) that know nothing of it lie, in 99 of 100 cases. Below: the "
+        "model before.",
+        table=Table(("Verdict", "Left of it", *(name.capitalize() for name in tests)), tuple(rows), (), "Record"),
+        reads="Left of it: 0 as if never trained on, 1 as before; – where the model before does not stand out, so that "
+        "there is no unit. " + " ".join(f"{name.capitalize()}: {TESTS.get(name, name)}." for name in tests)
+        + " The rule that leads from these numbers to a verdict stands in docs/methods.md, word for word.",
+    )  # fmt: skip
+
+
+def _cell(one: Reading | None) -> Cell:
+    if one is None or one.value is None:
+        return Cell("–")
+    low, high = interval(one.null) if len(one.null) >= 4 else (None, None)
+    before = "" if one.before is None else f"before {number(one.before)}"
+    return Cell(number(one.value), between(low, high), gap=before)
+
+
+def _found(record: Record) -> Section:
+    found, contents = record["found"], record["contents"]
+    rows = []
+    for target in found["records"]:
+        for one in target["neighbours"][: max(PICTURES, sum(one["similar"] for one in target["neighbours"]))]:
+            rows.append((target["id"], one["id"], one["similarity"], one["random_pairs_reaching"], one["similar"],
+                         *_words(contents, one["id"])))  # fmt: skip
+    text = record["modality"] == "text"
+    heads = ("Record", "Its neighbour", found["by"], "Random pairs reaching it", "Similar", *(["Text"] if text else []))
+    alike = len({one["id"] for target in found["records"] for one in target["neighbours"] if one["similar"]})
+    figures: tuple[Figure, ...] = ()
+    if not text:
+        figures = (Figure(
+            "neighbours", "The records and their nearest neighbours",
+            f"Nearest first, by {found['by']}; {plural(found['searched'], 'record')} were searched.", (_sheet(record),),
+        ),)  # fmt: skip
+    return Section(
+        "found",
+        "What was found",
+        f"{plural(alike, 'similar record')} of {plural(len(found['records']), 'record')} to forget: {found['rule']}. "
+        f"Half of {found['null']['pairs']:,} random pairs reach {found['by']} {number(found['null']['median'])}, the "
+        f"most alike of them {number(found['null']['largest'])}.",
+        figures=figures,
+        listing=Listing("Every neighbour with its similarity", heads, tuple(rows)),
+    )
+
+
+def _words(contents: Record, name: str) -> tuple[str, ...]:
+    one = contents.get(name, {})
+    return (f"{one['question']} {one['answer']}",) if "question" in one else ()
+
+
+def _sheet(record: Record) -> Sheet:
+    contents = record["contents"]
+    rows = []
+    for target in record["found"]["records"][:DRAWN]:
+        names = [target["id"], *(one["id"] for one in target["neighbours"][:PICTURES])]
+        cells = tuple(
+            (name, Recovered("original", pixels=np.array(contents[name]["pixels"], np.uint8)))
+            for name in names
+            if name in contents
+        )
+        rows.append((target["id"].rpartition("/")[2], f"label {target['label']}", cells))
+    heads = (("Record", ""), *((f"Nearest {at}", "") for at in range(1, PICTURES + 1)))
+    return Sheet(0, (), heads, tuple(rows))
+
+
+def _fates(record: Record) -> Section:
+    found = record["found"]
+    fates: dict[str, tuple[str, str, str]] = {}
+    for target in found["records"]:
+        for one in target["neighbours"]:
+            if one["similar"] or one["fate"] == "removed":
+                fates.setdefault(one["id"], (one["id"], one["fate"], one["why"]))
+    asked = [(name, "removed", "it was to be forgotten") for name in record["asked"]]
+    rows = asked + [row for name, row in fates.items() if name not in record["asked"]]
+    also = len(found["removed"]) - len(record["asked"])
+    return Section(
+        "fates",
+        "What was removed, what stayed, and why",
+        f"{plural(len(found['removed']), 'record')} taken out of training: {len(record['asked'])} asked for"
+        + (f" and {also} similar to them" if also else "")
+        + f". {plural(len(found['kept']), 'similar record')} stayed. "
+        + record["foreseen"]["outcome"],
+        listing=Listing(
+            f"{plural(len(rows), 'record')} and what became of each", ("Record", "Fate", "Why"), tuple(rows)
+        ),
+    )  # fmt: skip
+
+
+def _tests(record: Record) -> Section:
+    rows = []
+    for evidence in record["evidence"][:DRAWN]:
+        for one in of_json(evidence).readings:
+            if one.value is None or len(one.null) < 4:
+                continue
+            low, high = interval(one.null)
+            points = [Point("after", _units(one.value, low, high), None, None, 1, 1)]
+            if one.before is not None and not one.before_null:
+                points.append(Point("before", _units(one.before, low, high), None, None, 1, 1))
+            what = f"{evidence['record']}: {TESTS.get(one.test, one.test)}"
+            rows.append(ChartRow(one.test.capitalize(), what, tuple(points), Null(-1.0, 0.0, 1.0, len(one.null))))
+    chart = RowChart(
+        "Half widths of the interval of models that know nothing of it",
+        (("after", "the model that is judged"), ("before", "the model before")),
+        tuple(rows),
+        2.0,
+    )
+    return Section(
+        "tests",
+        "The tests, record by record",
+        figures=(
+            Figure(
+                "tests", "Where the model lies beside its null",
+                f"−1 to 1: the 99 % prediction interval. Marks beyond {FAR:g} are drawn at {FAR:g}; the table above "
+                "has the numbers.", (chart,) if rows else (), why="" if rows else "no test could be made",
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _units(value: float, low: float, high: float) -> float:
+    return max(-FAR, min(FAR, (value - (low + high) / 2) / ((high - low) / 2)))
+
+
+def _cost(record: Record) -> Section:
+    utility, request = record["utility"], record["request"]
+    what = "recall" if record["modality"] == "text" else "accuracy"
+    said = f"What the model lost on {utility['on']} was not measured: there are none."
+    if utility["before"] is not None:
+        drop = utility["before"] - utility["after"]
+        kept = "within" if drop <= request["utility"] else "beyond"
+        said = (
+            f"On {utility['n']} {utility['on']}, mean {what} was {number(utility['before'], 3)} before and is "
+            f"{number(utility['after'], 3)} now: {kept} the budget of {number(request['utility'], 3)}."
+        )
+    rows = []
+    for evidence in record["evidence"]:
+        near = evidence["near_accuracy"]
+        rows.append((evidence["record"], *(near or (None, None))))
+    return Section(
+        "cost",
+        "What it cost",
+        said + " Damage shows first on the retained neighbours of what was forgotten.",
+        listing=Listing(
+            f"Mean {what} on each record’s retained neighbours", ("Record", "Before", "After"), tuple(rows)
+        ),
+    )
+
+
+def _hashes(record: Record) -> Section:
+    hashes = record["hashes"]
+    rows = [("data", hashes["data"]), ("your code and weights", hashes["code"] or "none"), *hashes["files"].items()]
+    return Section(
+        "hashes",
+        "Hashes",
+        "With these, anyone who has the folder can compute the verdicts again: vestige audit check result.json. They "
+        "show accidents and careless changes; they are no signature.",
+        listing=Listing(f"SHA-256 of {len(rows)} files and data sets", ("What", "SHA-256"), tuple(rows)),
+    )
+
+
+def _provenance(record: Record, run: Record) -> tuple[tuple[str, str], ...]:
+    made = record["provenance"]
+    libraries = ", ".join(f"{name} {version}" for name, version in made["libraries"].items() if version)
+    rows = [
+        ("vestige", made["version"]),
+        ("Commit", made["commit"] or "not known: not run from a checkout"),
+        ("Request", record["hashes"]["request"]),
+        ("SHA-256 of the data", made["source_sha256"]),
+        ("Starts from", f"request {record['after_request']}" if record["after_request"] else "the original model"),
+        ("Method", record["method"]),
+        ("Libraries", libraries),
+        ("Device", f"{made['device']}, {made['threads']} thread"),
+        ("Finished", run.get("finished")),
+        ("Machine", run.get("processor")),
+    ]
+    return tuple((name, str(value)) for name, value in rows if value)
