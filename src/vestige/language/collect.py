@@ -25,6 +25,8 @@ ABOUT = ("target", "similar", "held_out")
 
 Finished = Mapping[Run, Kept]
 Means = Mapping[Run, Mapping[str, float]]
+ByPlace = Mapping[tuple[str, str, str, str], Mapping[tuple[int, str], Measure]]
+"""(training, stage, group, metric) → (seed, target) → the measure."""
 
 
 def take(laboratory: TextLaboratory, runs: Iterable[Run]) -> dict[Run, Kept]:
@@ -81,6 +83,15 @@ def measures(finished: Finished, means: Means) -> dict[Run, list[Measure]]:
         if run.stage != "base":
             found[run] += _changes(run, means)
         found[run] += _returns(kept, means[run]["target"])
+    return found
+
+
+def by_place(measures: Mapping[Run, Iterable[Measure]]) -> ByPlace:
+    """The same measures by what is measured where, target by target."""
+    found: dict[tuple[str, str, str, str], dict[tuple[int, str], Measure]] = {}
+    for run, lot in measures.items():
+        for one in lot:
+            found.setdefault((run.training, run.stage, one.group, one.metric), {})[run.seed, run.target] = one
     return found
 
 

@@ -1,9 +1,9 @@
-"""The paper's language experiments E3, E4 and E5 as named studies, with the claims they can bear out or not."""
+"""The paper's language experiments E3, E4, E5 and E7 as named studies, with the claims they can bear out or not."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,37 +22,47 @@ At = tuple[str, str]
 class TextClaim:
     """A statement about a group's KM at two places, with a bar fixed here and not fitted to a run.
 
-    It holds if mean(first − second), paired by target, is at least, or at most, the bar. {method}: the stage's name.
+    It holds if mean(first − second), paired by target, is at least, or at most, the bar, or no further from 0 than it.
+    second: None for the value at `first` alone. metric: another than KM. {method}: the stage's name.
     """
 
     name: str
-    group: Literal["target", "similar", "held_out", "near", "other"]
+    group: Literal["target", "similar", "held_out", "near", "other", "choices"]
     first: At
-    second: At
-    rule: Literal["at least", "at most"]
+    second: At | None
+    rule: Literal["at least", "at most", "within"]
     bar: float
     yes: str
     no: str
+    metric: str = gathered.KM
 
 
 METHODS = ("GDR", "GDR_KLN", "GDR_GDN", "NPO_KLN", "NPO_GDN", "GA_KLN", "GA_GDN", "TV")
 """The paper's eight."""
 MORE = ("GA", "NPO", "SimNPO", "DPO", "IdkDPO", "RMU", "UNDIAL", "WHP")
 """Further rows of the methods table."""
+ENHANCED = ("NPO_GDN", "GDR_GDN", "GDR")
+"""Those that the paper enhances: NPO_GDN and GDR_GDN in its 1B model, GDR and GDR_GDN in its 3B model."""
+WIDE, NOISE, BOTH, PROTECTED = "-1+5", "~0.618", "-1+5~0.618", "-1+5~0.618-near"
+"""What an enhanced stage adds to its method's name: paraphrases, noise, both (the paper's scheme), protection too."""
+GAMMAS = (0.1, 0.318, 0.618, 1)
+"""The sweep; the paper's are 0.618 (1B) and 0.318 (3B)."""
 
 
-def _each(*claims: TextClaim) -> tuple[TextClaim, ...]:
-    """These claims about every method of the paper."""
+def _each(methods: tuple[str, ...], *claims: TextClaim) -> tuple[TextClaim, ...]:
+    """These claims about every one of these methods."""
 
     def about(method: str, claim: TextClaim) -> TextClaim:
-        (arm, stage), (other_arm, other_stage) = claim.first, claim.second
+        def there(place: At) -> At:
+            return place[0], place[1].format(method=method)
+
         return replace(
-            claim, name=f"{method}-{claim.name}", first=(arm, stage.format(method=method)),
-            second=(other_arm, other_stage.format(method=method)), yes=claim.yes.format(method=method),
+            claim, name=f"{method}-{claim.name}", first=there(claim.first),
+            second=there(claim.second) if claim.second else None, yes=claim.yes.format(method=method),
             no=claim.no.format(method=method),
         )  # fmt: skip
 
-    return tuple(about(method, claim) for method in METHODS for claim in claims)
+    return tuple(about(method, claim) for method in methods for claim in claims)
 
 
 REFERENCE_CLAIMS = (
@@ -79,6 +89,7 @@ REFERENCE_CLAIMS = (
 )  # fmt: skip
 
 TARGET_CLAIMS = REFERENCE_CLAIMS + _each(
+    METHODS,
     TextClaim(
         "is-held-back", "target", ("with", "{method}"), ("without", "{method}"), "at least", 0.0,
         "Similar samples make {method} forget the target less",
@@ -86,6 +97,7 @@ TARGET_CLAIMS = REFERENCE_CLAIMS + _each(
     ),
 )  # fmt: skip
 SIMILAR_CLAIMS = _each(
+    METHODS,
     TextClaim(
         "leaves-similar", "similar", ("with", "{method}"), ("with", "base"), "at least", 0.05,
         "{method} on the target leaves its similar samples known beyond the base model",
@@ -98,6 +110,7 @@ SIMILAR_CLAIMS = _each(
     ),
 )  # fmt: skip
 HELD_OUT_CLAIMS = _each(
+    METHODS,
     TextClaim(
         "leaves-held-out", "similar", ("without", "{method}"), ("without", "base"), "at least", 0.05,
         "{method} on the target leaves paraphrases of it answered beyond the base model, although none was trained on",
@@ -110,6 +123,86 @@ HELD_OUT_CLAIMS = _each(
     ),
 )  # fmt: skip
 """Bars written before the first run. E5 (3.4.3) asks the arm *without* the paraphrases that the other trains on."""
+ENHANCED_CLAIMS = _each(
+    ENHANCED,
+    TextClaim(
+        "leaves-similar", "similar", ("with", "{method}"), ("with", "base"), "at least", 0.05,
+        "{method} on the target leaves its similar samples known beyond the base model",
+        "{method} on the target leaves its similar samples no better known than by the base model",
+    ),
+    TextClaim(
+        "enhanced-reaches-similar", "similar", ("with", "{method}"), ("with", "{method}" + BOTH), "at least", 0.10,
+        "Enhanced {method} lowers the similar samples beyond {method}",
+        "Enhanced {method} does not clearly lower the similar samples beyond {method}",
+    ),
+    TextClaim(
+        "enhanced-clears-similar", "similar", ("with", "{method}" + BOTH), None, "at most", 0.20,
+        "Enhanced {method} leaves at most a fifth of what was learned of the similar samples",
+        "Enhanced {method} leaves more than a fifth of what was learned of the similar samples",
+        "text_residual",
+    ),
+    TextClaim(
+        "enhanced-clears-held-out", "held_out", ("with", "{method}" + BOTH), None, "at most", 0.20,
+        "Enhanced {method} leaves at most a fifth of what was learned of held-out paraphrases",
+        "Enhanced {method} leaves more than a fifth of what was learned of held-out paraphrases",
+        "text_residual",
+    ),
+    TextClaim(
+        "noise-alone-leaves-more", "similar", ("with", "{method}" + NOISE), ("with", "{method}" + BOTH),
+        "at least", 0.10,
+        "Noise alone leaves the similar samples clearly better known than noise and paraphrases",
+        "Noise alone leaves the similar samples hardly better known than noise and paraphrases",
+    ),
+    TextClaim(
+        "noise-adds", "similar", ("with", "{method}" + WIDE), ("with", "{method}" + BOTH), "at least", 0.05,
+        "Noise lowers the similar samples beyond what paraphrases of the target do to {method}",
+        "Noise hardly lowers the similar samples beyond what paraphrases of the target do to {method}",
+    ),
+    TextClaim(
+        "enhanced-keeps-others", "other", ("with", "{method}" + BOTH), ("with", "{method}"), "at least", -0.05,
+        "Enhanced {method} keeps other pairs as {method} does",
+        "Enhanced {method} loses other pairs that {method} keeps",
+    ),
+    TextClaim(
+        "enhanced-keeps-choice", "choices", ("with", "{method}" + BOTH), ("with", "{method}"), "at least", -0.05,
+        "Enhanced {method} keeps multiple choice as {method} does",
+        "Enhanced {method} loses multiple choice that {method} keeps",
+        "choice_accuracy",
+    ),
+) + _each(
+    ("NPO_GDN",),
+    TextClaim(
+        "protection-keeps-near", "near", ("with", "{method}" + PROTECTED), ("with", "{method}" + BOTH),
+        "at least", 0.05,
+        "Holding what is near the target in the regulariser keeps more of it",
+        "Holding what is near the target in the regulariser keeps hardly more of it",
+    ),
+    TextClaim(
+        "protection-costs-nothing", "similar", ("with", "{method}" + PROTECTED), ("with", "{method}" + BOTH),
+        "at most", 0.05,
+        "Protection leaves hardly more of the similar samples",
+        "Protection leaves more of the similar samples",
+    ),
+)  # fmt: skip
+"""Bars written before the first run: what issue and paper (5.2) expect of the enhanced schemes."""
+EQUAL_CLAIMS = _each(
+    ("NPO_GDN",),
+    TextClaim(
+        "is-equal", "target", ("with", "{method}" + BOTH), ("with", "{method}"), "within", 0.10,
+        "{method} and Enhanced {method} were stopped where they had forgotten the target alike",
+        "{method} and Enhanced {method} were not stopped where they had forgotten the target alike",
+    ),
+    TextClaim(
+        "enhanced-reaches-similar", "similar", ("with", "{method}"), ("with", "{method}" + BOTH), "at least", 0.10,
+        "Where the target is forgotten alike, Enhanced {method} leaves less of its similar samples",
+        "Where the target is forgotten alike, Enhanced {method} leaves hardly less of its similar samples",
+    ),
+    TextClaim(
+        "enhanced-keeps-others", "other", ("with", "{method}" + BOTH), ("with", "{method}"), "at least", -0.05,
+        "Where the target is forgotten alike, Enhanced {method} keeps other pairs as {method} does",
+        "Where the target is forgotten alike, Enhanced {method} loses other pairs that {method} keeps",
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -160,6 +253,34 @@ STUDIES: dict[str, TextStudy] = {
         "How do further methods compare?",
         {"stages": ["base", "before", "R0", "R1", *METHODS, *MORE]},
         REFERENCE_CLAIMS,
+    ),
+    "text-enhanced": TextStudy(
+        "Do noise and paraphrases remove what similar samples keep, and at what price? (E7)",
+        {
+            "training": ["with"],
+            "stages": ["base", "before", "R0", "R1",
+                       *(method + added for method in ENHANCED for added in ("", NOISE, WIDE, BOTH)),
+                       "NPO_GDN" + PROTECTED],
+        },
+        ENHANCED_CLAIMS,
+    ),
+    "text-enhanced-equal": TextStudy(
+        "Are the enhanced schemes better where the target is forgotten alike? (E7)",
+        {
+            "training": ["with"],
+            "stages": ["base", "before", *("NPO_GDN" + added for added in ("", NOISE, WIDE, BOTH))],
+            "unlearn": {"steps": 20, "until": 0.2},
+        },
+        EQUAL_CLAIMS,
+    ),
+    "text-enhanced-sweep": TextStudy(
+        "How much noise, and how many paraphrases? (E7)",
+        {
+            "training": ["with"],
+            "stages": ["base", "before", "NPO_GDN", *(f"NPO_GDN~{gamma}" for gamma in GAMMAS), "NPO_GDN" + WIDE,
+                       *(f"NPO_GDN{WIDE}~{gamma}" for gamma in GAMMAS), *(f"NPO_GDN-1+{m}{NOISE}" for m in (1, 3, 10))],
+        },
+        (),
     ),
 }  # fmt: skip
 
@@ -212,6 +333,7 @@ def result(laboratory: TextLaboratory, runs: tuple[Run, ...], *, complete: bool)
     finished = gathered.take(laboratory, runs)
     means = gathered.means(finished)
     measures = gathered.measures(finished, means)
+    places = gathered.by_place(measures)
     texts = {}
     for seed in dict.fromkeys(run.seed for run in finished):
         samples, _ = laboratory.data(seed, lambda message: None)
@@ -227,7 +349,7 @@ def result(laboratory: TextLaboratory, runs: tuple[Run, ...], *, complete: bool)
         "records": gathered.records(finished),
         "answers": gathered.answers(finished, texts),
         "metrics": verify.METRICS,
-        "verdicts": [judge(claim, means) for claim in STUDIES[settings.study].claims],
+        "verdicts": [judge(claim, places) for claim in STUDIES[settings.study].claims],
         "provenance": {
             **provenance.reproducible(settings, laboratory.source, command(settings)),
             "data": {str(seed): laboratory.data_name(seed) for seed in texts},
@@ -236,34 +358,45 @@ def result(laboratory: TextLaboratory, runs: tuple[Run, ...], *, complete: bool)
     }
 
 
-def judge(claim: TextClaim, means: gathered.Means) -> dict[str, Any]:
+def judge(claim: TextClaim, found: gathered.ByPlace) -> dict[str, Any]:
     """Whether a claim holds: on the mean over targets, and with the whole interval. None where it was not measured."""
-    (arm, stage), (other_arm, other_stage) = claim.first, claim.second
-    first, second = (
-        {(run.seed, run.target): km[claim.group] for run, km in means.items()
-         if (run.training, run.stage) == at and claim.group in km}
-        for at in (claim.first, claim.second)
-    )  # fmt: skip
-    both = [key for key in first if key in second]
-    same = arm == other_arm
-    quantity = f"{stage} − {other_stage}" if same else f"{stage} {arm} − {other_stage} {other_arm}"
+    places = [claim.first, *([claim.second] if claim.second else [])]
+    values = [found.get((*place, claim.group, claim.metric), {}) for place in places]
+    known = [{key: one.value for key, one in lot.items() if one.value is not None} for lot in values]
+    both = [key for key in known[0] if all(key in lot for lot in known)]
+    arms = {arm for arm, _ in places}
+    names = [stage if len(arms) == 1 else f"{stage} {arm}" for arm, stage in places]
     record: dict[str, Any] = {
-        "name": claim.name, "claim": claim.yes, "training": arm if same else "both",
-        "quantity": f"KM of {_words(claim.group)}, {quantity}", "rule": f"{claim.rule} {claim.bar:.2f}",
+        "name": claim.name, "claim": claim.yes, "training": claim.first[0] if len(arms) == 1 else "both",
+        "quantity": f"{_of(claim)}, {' − '.join(names)}",
+        "rule": f"{claim.rule} {claim.bar:.2f}" + (" of 0" if claim.rule == "within" else ""),
     }  # fmt: skip
     if not both:
-        missing = f"not computed because {stage} {arm} and {other_stage} {other_arm} similar samples were not both run"
         return {**record, "holds": None, "clear": None, "mean": None, "low": None, "high": None, "n": 0, "seeds": 0,
-                "sentence": missing}  # fmt: skip
-    mean, low, high = verify.mean_interval([first[key] - second[key] for key in both])
-    sign = 1 if claim.rule == "at least" else -1
-    edge = low if sign == 1 else high
-    holds = sign * mean >= sign * claim.bar
+                "sentence": f"not computed because {_why(places, values)}"}  # fmt: skip
+    mean, low, high = verify.mean_interval([known[0][key] - sum(lot[key] for lot in known[1:]) for key in both])
+    edges = (low, high)
+
+    def reaches(value: float) -> bool:
+        return {"at least": value >= claim.bar, "at most": value <= claim.bar, "within": abs(value) <= claim.bar}[
+            claim.rule
+        ]
+
+    holds = reaches(mean)
     return {
-        **record, "holds": holds, "clear": edge is not None and sign * edge >= sign * claim.bar, "mean": mean,
+        **record, "holds": holds, "clear": all(edge is not None and reaches(edge) for edge in edges), "mean": mean,
         "low": low, "high": high, "n": len(both), "seeds": len({seed for seed, _ in both}),
         "sentence": claim.yes if holds else claim.no,
     }  # fmt: skip
+
+
+def _why(places: Sequence[At], values: Sequence[Mapping[Any, verify.Measure]]) -> str:
+    """Why a claim cannot be judged."""
+    gone = [one.why for lot in values for one in lot.values() if one.value is None]
+    if gone and all(values):
+        return f"it does not exist for any target: {'; '.join(dict.fromkeys(gone))}"
+    said = " and ".join(f"{stage} {arm}" for arm, stage in places)
+    return f"{said} similar samples were not {'both ' if len(places) > 1 else ''}run"
 
 
 def command(settings: TextStudyConfig) -> str:
@@ -283,5 +416,10 @@ def command(settings: TextStudyConfig) -> str:
     return " ".join(parts)
 
 
-def _words(group: str) -> str:
-    return {"target": "targets", "held_out": "held-out paraphrases"}.get(group, f"{group} samples")
+def _of(claim: TextClaim) -> str:
+    """The quantity of a claim: what of whom."""
+    what = {gathered.KM: "KM", "text_residual": "residual"}.get(claim.metric, claim.metric.replace("_", " "))
+    if claim.group == "choices":
+        return what
+    whom = {"target": "targets", "held_out": "held-out paraphrases"}.get(claim.group, f"{claim.group} samples")
+    return f"{what} of {whom}"
