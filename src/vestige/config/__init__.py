@@ -41,6 +41,7 @@ from vestige.config.text import (
     TextSteps,
     TextUnlearnConfig,
     TuneConfig,
+    UtilityConfig,
 )
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "TrainConfig",
     "TuneConfig",
     "UnlearnConfig",
+    "UtilityConfig",
     "build",
     "build_any",
     "build_text",

@@ -106,6 +106,17 @@ class AskConfig(Settings):
     others: int = Field(8, ge=0, description="other pairs of training that are asked as well, per unlearned target")
 
 
+class UtilityConfig(Settings):
+    """What a language model is asked to tell whether it is still of use (spec chapter 3)."""
+
+    choices: str = Field("common", description="multiple choice: common, which is ours, or a JSONL file; empty: none")
+    limit: int | None = Field(60, ge=1, description="questions of each set and task at most; none: all")
+    remaining: int = Field(20, ge=0, description="other pairs of training whose perplexity is told")
+    tasks: tuple[str, ...] = Field((), description="tasks of lm-evaluation-harness, by name")
+    task_folder: str = Field("", description="a folder of further tasks: YAML files and their data")
+    batch: int = Field(16, ge=1, description="questions asked at once")
+
+
 class ParaphraseConfig(Settings):
     """How targets of a set of questions and answers are paraphrased."""
 
