@@ -1,0 +1,167 @@
+"""Results of the enhanced schemes → the records that charts are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from vestige.report.record import ChartRow, Line, LineChart, PanelChart, Point, RowChart, Trade, TradeChart
+from vestige.report.text import charts
+from vestige.report.text.material import KM, TextMaterial
+from vestige.report.text.variants import Variant, enhanced_methods, of_method, pair, says, variant
+from vestige.report.text.words import describe
+
+ARM = "with"
+"""The enhanced schemes are about similar samples in training."""
+RESIDUAL, GOAL = "text_residual", 0.2
+"""The measure of what is left; what the schemes are to get below."""
+GROUPS = {"target": "target", "similar": "similar samples", "held_out": "held-out paraphrases", "near": "near pairs",
+          "other": "other pairs"}  # fmt: skip
+KEEPS = (
+    ("other", KM, "KM on other pairs"),
+    ("choices", "choice_accuracy", "multiple choice answered right"),
+)
+"""What a model may keep: group, metric, words."""
+
+
+def measured(material: TextMaterial, stage: str, group: str, metric: str, series: str) -> Point | None:
+    """A row of the tidy table as a point; None where there is no such number."""
+    row = material.found.get((ARM, stage, group, metric))
+    if row is None or row["mean"] is None:
+        return None
+    return Point(series, row["mean"], row["low"], row["high"], row["n"], row["seeds"])
+
+
+def ablation(material: TextMaterial, method: str) -> RowChart | None:
+    """KM on similar and held-out samples by what is added to a method, below base and before."""
+    series = (("similar", "similar samples, trained on"), ("held_out", "held-out paraphrases"))
+    stages = ["base", "before", *(one.stage for one in of_method(material.config, method))]
+    return _rows(material, f"KM after {method}", series, stages, KM)
+
+
+def protection(material: TextMaterial) -> RowChart | None:
+    """KM of near and other pairs, of every method that has a stage which protects near pairs."""
+    held = [variant(stage, material.config).method for stage in material.config.stages
+            if variant(stage, material.config).near]  # fmt: skip
+    stages = ["before", *(one.stage for method in dict.fromkeys(held) for one in of_method(material.config, method))]
+    series = (("near", "near pairs"), ("other", "other pairs"))
+    return _rows(material, "KM of pairs not to be forgotten", series, stages, KM) if held else None
+
+
+def _rows(
+    material: TextMaterial, heading: str, series: tuple[tuple[str, str], ...], stages: Sequence[str], metric: str
+) -> RowChart | None:
+    """A row per planned stage, a mark per group. None where nothing was measured."""
+    rows = []
+    for stage in (stage for stage in stages if stage in material.config.stages):
+        found = [measured(material, stage, group, metric, group) for group, _ in series]
+        points = tuple(point for point in found if point is not None)
+        rows.append(ChartRow(stage, _adds(stage, material), points, None))
+    return RowChart(heading, series, tuple(rows)) if any(row.points for row in rows) else None
+
+
+def performance(material: TextMaterial) -> tuple[RowChart, ...]:
+    """What each method keeps, plain and enhanced, a chart per measure of utility (paper, Fig. 18)."""
+    series = (("plain", "the method alone"), ("enhanced", "enhanced"))
+    tasks = sorted({(group, metric) for _, _, group, metric in material.found if metric == "task_score"})
+    asked = [*KEEPS, *((group, metric, f"score of the {group}") for group, metric in tasks)]
+    made = []
+    for group, metric, heading in asked:
+        rows = [
+            ChartRow(stage, describe(stage), _points(("plain", measured(material, stage, group, metric, "plain"))), None)
+            for stage in ("base", "before")
+            if stage in material.config.stages
+        ]
+        for method in enhanced_methods(material.config):
+            places = zip(("plain", "enhanced"), pair(of_method(material.config, method)), strict=True)
+            found = [(name, measured(material, one.stage, group, metric, name)) for name, one in places if one]
+            rows.append(ChartRow(method, describe(method), _points(*found), None))
+        if any(row.points for row in rows):
+            made.append(RowChart(heading[:1].upper() + heading[1:], series, tuple(rows)))
+    return tuple(made)
+
+
+def _points(*found: tuple[str, Point | None]) -> tuple[Point, ...]:
+    return tuple(point for _, point in found if point is not None)
+
+
+def by_target(material: TextMaterial, group: str) -> tuple[PanelChart, ...]:
+    """The two differences of every target, a chart per method and a panel per variant (paper, Fig. 17)."""
+    found = (
+        charts.changes(material, ARM, group, tuple(one.stage for one in of_method(material.config, method)))
+        for method in enhanced_methods(material.config)
+    )
+    return tuple(chart for lot in found for chart in lot)
+
+
+def pareto(material: TextMaterial, group: str) -> tuple[TradeChart, ...]:
+    """What is left of a group against what is kept, a chart per measure of utility."""
+    made = []
+    for whose, metric, heading in KEEPS:
+        trades = []
+        for stage in material.methods:
+            keeps = measured(material, stage, whose, metric, stage)
+            leaves = measured(material, stage, group, RESIDUAL, stage)
+            if keeps is not None and leaves is not None:
+                family = "" if stage in ("R0", "R1") else variant(stage, material.config).method
+                trades.append(Trade(stage, family, keeps, leaves))
+        if trades:
+            made.append(TradeChart(heading, f"Residual on {GROUPS[group]}", tuple(trades), GOAL))
+    return tuple(made)
+
+
+def over_gamma(material: TextMaterial, lines: Sequence[tuple[str, str, str]], heading: str) -> tuple[LineChart, ...]:
+    """A chart over γ for each method and number of paraphrases. lines: (name, group, metric)."""
+    made = []
+    for method in enhanced_methods(material.config):
+        lot = [one for one in of_method(material.config, method) if not one.near]
+        for m in dict.fromkeys(one.m for one in lot):
+            stages = sorted((one.gamma, one.stage) for one in lot if one.m == m)
+            what = f"γ, the strength of the noise, with {m} paraphrases" if m else "γ, the strength of the noise alone"
+            made.append(_over(material, stages, lines, f"{heading}, {method}", what))
+    return tuple(chart for chart in made if chart is not None)
+
+
+def over_m(material: TextMaterial, lines: Sequence[tuple[str, str, str]], heading: str) -> tuple[LineChart, ...]:
+    """A chart over the number of paraphrases for each method and strength of the noise. lines: as `over_gamma`."""
+    made = []
+    for method in enhanced_methods(material.config):
+        lot = [one for one in of_method(material.config, method) if not one.near]
+        for gamma in dict.fromkeys(one.gamma for one in lot):
+            stages = sorted((float(one.m), one.stage) for one in lot if one.gamma == gamma)
+            noise = f"with noise of {gamma:g}" if gamma else "without noise"
+            what = f"m, the paraphrases of the target unlearned with it, {noise}"
+            made.append(_over(material, stages, lines, f"{heading}, {method}", what))
+    return tuple(chart for chart in made if chart is not None)
+
+
+LEAST_DOSES = 3
+"""Two doses are no curve."""
+
+
+def _over(
+    material: TextMaterial, stages: Sequence[tuple[float, str]], lines: Sequence[tuple[str, str, str]], y: str, x: str
+) -> LineChart | None:
+    """Means over a dose. None for fewer than three doses, or where nothing was measured."""
+    drawn = []
+    for name, group, metric in lines:
+        found = [(dose, measured(material, stage, group, metric, name)) for dose, stage in stages]
+        drawn.append(Line(name, tuple((dose, point) for dose, point in found if point is not None)))
+    if len(stages) < LEAST_DOSES or not any(line.dots for line in drawn):
+        return None
+    ends = [(f"similar, {stage}", measured(material, stage, "similar", KM, stage)) for stage in ("before", "base")]
+    levels = tuple((name, point.mean) for name, point in ends if point and any(one[1] == "similar" for one in lines))
+    ticks = tuple((dose, f"{dose:g}") for dose, _ in stages)
+    return LineChart(y, x, ticks, tuple(line for line in drawn if line.dots), levels=levels, valued=lines[0][0])
+
+
+def _adds(stage: str, material: TextMaterial) -> str:
+    """What a stage adds to its method; what it is where it adds nothing."""
+    one: Variant = variant(stage, material.config)
+    return says(one) or describe(stage)
+
+
+def residuals(material: TextMaterial, stage: str, group: str) -> dict[str, Any] | None:
+    """The row of a stage's residual; None where there is none."""
+    row = material.found.get((ARM, stage, group, RESIDUAL))
+    return None if row is None or row["mean"] is None else dict(row)
