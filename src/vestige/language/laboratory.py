@@ -15,9 +15,11 @@ import numpy as np
 
 from vestige import __version__
 from vestige.config import TextStudyConfig, fingerprint
+from vestige.config.text import ENHANCED
 from vestige.executor import Say, paced
 from vestige.provenance import clock
 from vestige.random import stream
+from vestige.stages import TextStage, parse_text
 from vestige.store import Store
 from vestige.types import InputError, Run, Scores, ShadowRun
 
@@ -34,15 +36,14 @@ def plan(config: TextStudyConfig) -> tuple[Run, ...]:
     """The runs of a study, those first that others need. R1 exists in the arm *with* only.
 
     Runs of one target are numbered from 1, in the order of the data set's targets. Raises InputError for
-    unknown stages.
+    unknown stages, for methods that have no use for what is to be added to them, and for more paraphrases than the
+    data set spares.
     """
     from vestige.unlearn.language import LANGUAGE_METHODS
 
     for name in config.stages:
-        if name not in SHARED and name not in LANGUAGE_METHODS:
-            raise InputError(
-                f"unknown stage {name!r} of a language study; known: {', '.join((*SHARED, *LANGUAGE_METHODS))}"
-            )
+        if name not in SHARED:
+            _check_stage(config, name)
     for name in config.unlearn.methods:
         if name not in LANGUAGE_METHODS:
             raise InputError(f"unlearn.methods names {name!r}; the methods are {', '.join(LANGUAGE_METHODS)}")
@@ -324,7 +325,39 @@ def _left_out(split: Split, stage: str) -> tuple[str, ...]:
     return {"R0": split.target, "R1": split.target + split.all_similar()}.get(stage, ())
 
 
-def _settings(config: TextStudyConfig, stage: str) -> dict[str, Any]:
-    """The settings of unlearning that reach this method: another method's steps and rate do not."""
-    settings = config.unlearn.model_dump(mode="json")
-    return settings | {"methods": {name: value for name, value in settings["methods"].items() if name == stage}}
+def stage_of(config: TextStudyConfig, name: str) -> TextStage:
+    """The stage that a name stands for in this study."""
+    return parse_text(name, paraphrases=config.unlearn.paraphrases, gamma=config.unlearn.gamma)
+
+
+def _check_stage(config: TextStudyConfig, name: str) -> None:
+    from vestige.unlearn.language import LANGUAGE_METHODS
+
+    stage, spare = stage_of(config, name), config.data.spare
+    if stage.method not in LANGUAGE_METHODS:
+        raise InputError(
+            f"unknown stage {name!r} of a language study; known: {', '.join((*SHARED, *LANGUAGE_METHODS))}, and "
+            "methods with something added, such as NPO_GDN-1+5 (paraphrases), NPO_GDN~0.618 (noise), "
+            "Enhanced NPO_GDN (both), NPO_GDN-auto0.2, NPO_GDN-near"
+        )
+    needed = stage.paraphrases if stage.residual is None else config.unlearn.validation
+    if needed > spare:
+        what = "unlearns" if stage.residual is None else "is chosen by"
+        raise InputError(
+            f"the stage {name!r} {what} {needed} paraphrases of each target that are in no other part of the data set, "
+            f"and {spare} are spared; raise data.spare"
+        )
+
+
+def _settings(config: TextStudyConfig, name: str) -> dict[str, Any]:
+    """The settings of unlearning that reach this stage: another method's steps and rate do not, nor what it lacks."""
+    stage, unlearn = stage_of(config, name), config.unlearn
+    settings = unlearn.plain
+    settings["methods"] = {key: value for key, value in settings["methods"].items() if key == stage.method}
+    if stage.is_enhanced:
+        settings |= {"paraphrases": stage.paraphrases, "gamma": stage.gamma, "alphas": unlearn.alphas}
+    if stage.gamma:
+        settings |= {"sigma": unlearn.sigma, "noise_layers": unlearn.noise_layers}
+    if stage.residual is not None:
+        settings |= unlearn.model_dump(mode="json", include=set(ENHANCED))
+    return settings
