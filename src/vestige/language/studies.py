@@ -153,8 +153,8 @@ def configure(
     if flags.get("model") is not None:
         asked["model"] = {"source": flags["model"]}
     return config.build_text([
-        PRESETS[preset], STUDIES[study].grid, STUDIES[study].small if preset == "small" else {}, written, config.read_set(sets or []), asked,
-        {"study": study, "preset": preset},
+        PRESETS[preset], STUDIES[study].grid, STUDIES[study].small if preset == "small" else {}, written,
+        config.read_set(sets or []), asked, {"study": study, "preset": preset},
     ])  # fmt: skip
 
 
@@ -222,5 +222,3 @@ def command(settings: TextStudyConfig) -> str:
     skipped = ("seed", "seeds", "device", "study", "preset")
     parts += [f"--set {shlex.quote(change)}" for change in changes(ours, theirs, skip=skipped)]
     return " ".join(parts)
-
-

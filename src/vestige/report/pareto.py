@@ -68,9 +68,7 @@ def _across(values: Sequence[float]) -> list[float]:
     return ticks(low - more, high + more)
 
 
-def _axes(
-    chart: TradeChart, x_marks: Sequence[float], y_marks: Sequence[float], across: Scale, up: Scale
-) -> list[str]:
+def _axes(chart: TradeChart, x_marks: Sequence[float], y_marks: Sequence[float], across: Scale, up: Scale) -> list[str]:
     bottom, right = up(y_marks[0]), WIDTH - RIGHT
     parts = [text(0, 13, chart.y, "heading"), text(right, 13, "filled, joined: none is better in both", "note end")]
     for mark in y_marks:
@@ -80,7 +78,9 @@ def _axes(
         parts.append(line(across(mark), across(mark), TOP, bottom, "grid"))
         parts.append(text(across(mark), bottom + 18, number(mark, digits(x_marks)), "tick middle"))
     if chart.goal is not None:
-        parts.append(group("", f"goal: {number(chart.goal)}", [line(LEFT, right, up(chart.goal), up(chart.goal), "null")]))
+        parts.append(
+            group("", f"goal: {number(chart.goal)}", [line(LEFT, right, up(chart.goal), up(chart.goal), "null")])
+        )
     parts.append(text((LEFT + right) / 2, bottom + 41, chart.x, "note middle"))
     return parts
 
@@ -91,7 +91,9 @@ def _mark(
     """The line to its name, and the mark with its intervals and its name."""
     x, y, right = across(trade.keeps.mean), up(trade.leaves.mean), WIDTH - RIGHT
     leader = f'<polyline class="leader" points="{x:.1f},{y:.1f} {right + 6},{place:.1f} {right + 12},{place:.1f}"/>'
-    says = f"{trade.stage}: keeps {spoken_value(trade.keeps)}, leaves {spoken_value(trade.leaves)}, n = {trade.leaves.n}"
+    says = (
+        f"{trade.stage}: keeps {spoken_value(trade.keeps)}, leaves {spoken_value(trade.leaves)}, n = {trade.leaves.n}"
+    )
     keeps, leaves = trade.keeps, trade.leaves
     whiskers = []
     if keeps.low is not None and keeps.high is not None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from vestige.report.record import ChartRow, Line, LineChart, PanelChart, Point, RowChart, Trade, TradeChart
 from vestige.report.text import charts
 from vestige.report.text.material import KM, TextMaterial
-from vestige.report.text.variants import Variant, enhanced_methods, of_method, pair, says, variant
+from vestige.report.text.variants import enhanced_methods, of_method, plain_and_enhanced, variant
 from vestige.report.text.words import describe
 
 ARM = "with"
@@ -18,8 +17,8 @@ RESIDUAL, GOAL = "text_residual", 0.2
 GROUPS = {"target": "target", "similar": "similar samples", "held_out": "held-out paraphrases", "near": "near pairs",
           "other": "other pairs"}  # fmt: skip
 KEEPS = (
-    ("other", KM, "KM on other pairs"),
-    ("choices", "choice_accuracy", "multiple choice answered right"),
+    ("other", KM, "KM of other pairs"),
+    ("choices", "choice_accuracy", "Multiple choice answered right"),
 )
 """What a model may keep: group, metric, words."""
 
@@ -35,17 +34,17 @@ def measured(material: TextMaterial, stage: str, group: str, metric: str, series
 def ablation(material: TextMaterial, method: str) -> RowChart | None:
     """KM on similar and held-out samples by what is added to a method, below base and before."""
     series = (("similar", "similar samples, trained on"), ("held_out", "held-out paraphrases"))
-    stages = ["base", "before", *(one.stage for one in of_method(material.config, method))]
+    stages = ["base", "before", *of_method(material.config, method)]
     return _rows(material, f"KM after {method}", series, stages, KM)
 
 
 def protection(material: TextMaterial) -> RowChart | None:
     """KM of near and other pairs, of every method that has a stage which protects near pairs."""
-    held = [variant(stage, material.config).method for stage in material.config.stages
-            if variant(stage, material.config).near]  # fmt: skip
-    stages = ["before", *(one.stage for method in dict.fromkeys(held) for one in of_method(material.config, method))]
+    held = [method for method in enhanced_methods(material.config)
+            if any(stage.is_protected for stage in of_method(material.config, method).values())]  # fmt: skip
+    stages = ["before", *(name for method in held for name in of_method(material.config, method))]
     series = (("near", "near pairs"), ("other", "other pairs"))
-    return _rows(material, "KM of pairs not to be forgotten", series, stages, KM) if held else None
+    return _rows(material, "KM of pairs that were not to be forgotten", series, stages, KM) if held else None
 
 
 def _rows(
@@ -56,42 +55,42 @@ def _rows(
     for stage in (stage for stage in stages if stage in material.config.stages):
         found = [measured(material, stage, group, metric, group) for group, _ in series]
         points = tuple(point for point in found if point is not None)
-        rows.append(ChartRow(stage, _adds(stage, material), points, None))
+        rows.append(ChartRow(stage, describe(stage, material.config), points, None))
     return RowChart(heading, series, tuple(rows)) if any(row.points for row in rows) else None
 
 
 def performance(material: TextMaterial) -> tuple[RowChart, ...]:
-    """What each method keeps, plain and enhanced, a chart per measure of utility (paper, Fig. 18)."""
-    series = (("plain", "the method alone"), ("enhanced", "enhanced"))
+    """What each method keeps, as it is and enhanced, a chart per measure of utility (paper, Fig. 18)."""
+    config = material.config
+    series = (("plain", "the method as it is"), ("enhanced", "enhanced"))
     tasks = sorted({(group, metric) for _, _, group, metric in material.found if metric == "task_score"})
-    asked = [*KEEPS, *((group, metric, f"score of the {group}") for group, metric in tasks)]
     made = []
-    for group, metric, heading in asked:
-        rows = [
-            ChartRow(stage, describe(stage), _points(("plain", measured(material, stage, group, metric, "plain"))), None)
-            for stage in ("base", "before")
-            if stage in material.config.stages
+    for group, metric, heading in (*KEEPS, *((group, metric, f"Score of the {group}") for group, metric in tasks)):
+        rows = []
+        stages: list[tuple[str, tuple[str | None, str | None]]] = [
+            (stage, (stage, None)) for stage in ("base", "before") if stage in config.stages
         ]
-        for method in enhanced_methods(material.config):
-            places = zip(("plain", "enhanced"), pair(of_method(material.config, method)), strict=True)
-            found = [(name, measured(material, one.stage, group, metric, name)) for name, one in places if one]
-            rows.append(ChartRow(method, describe(method), _points(*found), None))
+        stages += [(method, plain_and_enhanced(config, method)) for method in enhanced_methods(config)]
+        for name, pair in stages:
+            found = [
+                measured(material, stage, group, metric, whose)
+                for (whose, _), stage in zip(series, pair, strict=True)
+                if stage is not None
+            ]
+            points = tuple(point for point in found if point is not None)
+            rows.append(ChartRow(name, describe(name, config), points, None))
         if any(row.points for row in rows):
-            made.append(RowChart(heading[:1].upper() + heading[1:], series, tuple(rows)))
+            made.append(RowChart(heading, series, tuple(rows)))
     return tuple(made)
-
-
-def _points(*found: tuple[str, Point | None]) -> tuple[Point, ...]:
-    return tuple(point for _, point in found if point is not None)
 
 
 def by_target(material: TextMaterial, group: str) -> tuple[PanelChart, ...]:
     """The two differences of every target, a chart per method and a panel per variant (paper, Fig. 17)."""
-    found = (
-        charts.changes(material, ARM, group, tuple(one.stage for one in of_method(material.config, method)))
-        for method in enhanced_methods(material.config)
-    )
-    return tuple(chart for lot in found for chart in lot)
+    made: list[PanelChart] = []
+    for method in enhanced_methods(material.config):
+        lot = of_method(material.config, method)
+        made += charts.changes(material, ARM, group, tuple(name for name in lot if not lot[name].is_protected))
+    return tuple(made)
 
 
 def pareto(material: TextMaterial, group: str) -> tuple[TradeChart, ...]:
@@ -114,10 +113,10 @@ def over_gamma(material: TextMaterial, lines: Sequence[tuple[str, str, str]], he
     """A chart over γ for each method and number of paraphrases. lines: (name, group, metric)."""
     made = []
     for method in enhanced_methods(material.config):
-        lot = [one for one in of_method(material.config, method) if not one.near]
-        for m in dict.fromkeys(one.m for one in lot):
-            stages = sorted((one.gamma, one.stage) for one in lot if one.m == m)
-            what = f"γ, the strength of the noise, with {m} paraphrases" if m else "γ, the strength of the noise alone"
+        lot = _swept(material, method)
+        for m in dict.fromkeys(m for _, m, _ in lot):
+            stages = sorted((gamma, name) for name, other, gamma in lot if other == m)
+            what = f"γ, the strength of the noise, {f'with {m} paraphrases too' if m else 'without paraphrases'}"
             made.append(_over(material, stages, lines, f"{heading}, {method}", what))
     return tuple(chart for chart in made if chart is not None)
 
@@ -126,13 +125,18 @@ def over_m(material: TextMaterial, lines: Sequence[tuple[str, str, str]], headin
     """A chart over the number of paraphrases for each method and strength of the noise. lines: as `over_gamma`."""
     made = []
     for method in enhanced_methods(material.config):
-        lot = [one for one in of_method(material.config, method) if not one.near]
-        for gamma in dict.fromkeys(one.gamma for one in lot):
-            stages = sorted((float(one.m), one.stage) for one in lot if one.gamma == gamma)
-            noise = f"with noise of {gamma:g}" if gamma else "without noise"
-            what = f"m, the paraphrases of the target unlearned with it, {noise}"
+        lot = _swept(material, method)
+        for gamma in dict.fromkeys(gamma for _, _, gamma in lot):
+            stages = sorted((float(m), name) for name, m, other in lot if other == gamma)
+            what = f"m, paraphrases forgotten with each target, {f'noise of {gamma:g}' if gamma else 'without noise'}"
             made.append(_over(material, stages, lines, f"{heading}, {method}", what))
     return tuple(chart for chart in made if chart is not None)
+
+
+def _swept(material: TextMaterial, method: str) -> list[tuple[str, int, float]]:
+    """Name, m and γ of a method's stages that differ in these only."""
+    lot = of_method(material.config, method).items()
+    return [(name, one.paraphrases, one.gamma) for name, one in lot if not one.is_protected and one.residual is None]
 
 
 LEAST_DOSES = 3
@@ -153,15 +157,3 @@ def _over(
     levels = tuple((name, point.mean) for name, point in ends if point and any(one[1] == "similar" for one in lines))
     ticks = tuple((dose, f"{dose:g}") for dose, _ in stages)
     return LineChart(y, x, ticks, tuple(line for line in drawn if line.dots), levels=levels, valued=lines[0][0])
-
-
-def _adds(stage: str, material: TextMaterial) -> str:
-    """What a stage adds to its method; what it is where it adds nothing."""
-    one: Variant = variant(stage, material.config)
-    return says(one) or describe(stage)
-
-
-def residuals(material: TextMaterial, stage: str, group: str) -> dict[str, Any] | None:
-    """The row of a stage's residual; None where there is none."""
-    row = material.found.get((ARM, stage, group, RESIDUAL))
-    return None if row is None or row["mean"] is None else dict(row)

@@ -2,58 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from vestige.config import TextStudyConfig
-from vestige.stages import parse
+from vestige.stages import TextStage, parse_text
 
 
-class Variant(NamedTuple):
-    """What a stage adds to its method. m: paraphrases of the target unlearned with it. gamma: strength of the noise."""
-
-    stage: str
-    method: str
-    m: int
-    gamma: float
-    near: bool
-
-    @property
-    def is_plain(self) -> bool:
-        return not (self.m or self.gamma or self.near)
-
-    @property
-    def is_enhanced(self) -> bool:
-        """Whether it is the paper's scheme, noise and paraphrases, and no more."""
-        return bool(self.m and self.gamma) and not self.near
+def variant(stage: str, config: TextStudyConfig) -> TextStage:
+    """What a stage is in this study."""
+    return parse_text(stage, paraphrases=config.unlearn.paraphrases, gamma=config.unlearn.gamma)
 
 
-def variant(stage: str, config: TextStudyConfig) -> Variant:
-    """What a stage adds to its method; a name that leaves it open takes it from the configuration."""
-    found = parse(stage)
-    return Variant(stage, found.method or stage, found.k or 0, found.gamma or 0.0, found.near)
-
-
-def of_method(config: TextStudyConfig, method: str) -> tuple[Variant, ...]:
-    """The stages of one method as planned."""
-    found = (variant(stage, config) for stage in config.stages)
-    return tuple(one for one in found if one.method == method)
+def of_method(config: TextStudyConfig, method: str) -> Mapping[str, TextStage]:
+    """The stages of one method, by name, as planned."""
+    found = {name: variant(name, config) for name in config.stages}
+    return {name: stage for name, stage in found.items() if stage.method == method}
 
 
 def enhanced_methods(config: TextStudyConfig) -> tuple[str, ...]:
-    """The methods that a study also enhances, as planned."""
-    found = (variant(stage, config) for stage in config.stages)
-    return tuple(dict.fromkeys(one.method for one in found if not one.is_plain))
+    """The methods of which a study has enhanced stages too, as planned."""
+    found = (variant(name, config) for name in config.stages)
+    return tuple(dict.fromkeys(stage.method for stage in found if not stage.is_plain))
 
 
-def pair(lot: Sequence[Variant]) -> tuple[Variant | None, Variant | None]:
-    """The plain stage of a method, and its first enhanced one."""
-    plain = next((one for one in lot if one.is_plain), None)
-    return plain, next((one for one in lot if one.is_enhanced), None)
+def plain_and_enhanced(config: TextStudyConfig, method: str) -> tuple[str | None, str | None]:
+    """The stage of a method as it is, and the first with what the paper adds: noise and paraphrases, nothing else."""
+    lot = of_method(config, method)
+    plain = next((name for name, stage in lot.items() if stage.is_plain), None)
+    return plain, next((name for name, stage in lot.items() if is_papers(stage)), None)
 
 
-def says(one: Variant) -> str:
+def is_papers(stage: TextStage) -> bool:
+    """Whether a stage is the paper's scheme."""
+    return stage.paraphrases > 0 and stage.gamma > 0 and not stage.is_protected
+
+
+def adds(stage: TextStage) -> str:
     """What a stage adds to its method, in a few words; "" where it adds nothing."""
-    parts = [f"{one.m} paraphrase{'s' if one.m > 1 else ''} of the target too"] if one.m else []
-    parts += [f"noise of {one.gamma:g}" + (" only" if not one.m else "")] if one.gamma else []
-    return ", ".join(parts + (["near pairs held"] if one.near else []))
+    parts = []
+    if stage.residual is not None:
+        parts.append(f"as little added as should leave {stage.residual:g}")
+    if stage.paraphrases:
+        parts.append(f"{stage.paraphrases} paraphrase{'s' if stage.paraphrases > 1 else ''} too")
+    if stage.gamma:
+        parts.append(f"noise of {stage.gamma:g}" + ("" if stage.paraphrases else " only"))
+    return ", ".join(parts + (["near pairs held"] if stage.is_protected else []))
