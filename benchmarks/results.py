@@ -40,20 +40,23 @@ STUDIES = {
     "enhanced-emoji": "study image-enhanced --preset small --data emoji --seed 10 --seeds 3",
     "methods-mnist": "study image-methods --preset small --data mnist --seeds 5",
     "quickstart-text": "quickstart --modality text",
-    "text-target": "study text-target --preset small --seeds 1",
-    "text-similar": "study text-similar --preset small --seeds 1",
-    "text-heldout": "study text-heldout --preset small --seeds 1",
+    "text-target": "study text-target --preset small --seeds 2",
+    "text-similar": "study text-similar --preset small --seeds 2",
+    "text-heldout": "study text-heldout --preset small --seeds 2",
+    "text-enhanced": "study text-enhanced --preset small --seeds 2",
+    "text-enhanced-equal": "study text-enhanced-equal --preset small --seeds 2",
+    "text-enhanced-sweep": "study text-enhanced-sweep --preset small --seeds 2",
 }
 SHARED = {
     "enhanced-mnist": "similar-mnist", "enhanced-fmnist": "similar-fmnist", "similar-emoji": "small-emoji",
     "enhanced-emoji": "small-emoji", "paper-similar-mnist": "paper-mnist", "paper-enhanced-mnist": "paper-mnist",
     "paper-similar-fmnist": "paper-fmnist", "paper-enhanced-fmnist": "paper-fmnist",
-    "text-similar": "text-target", "text-heldout": "text-target",
+    "text-similar": "text-target", "text-heldout": "text-target", "text-enhanced-equal": "text-enhanced",
 }  # fmt: skip
 """Study → one with runs in common, which are taken over from there where they stand."""
-RESUMED = ("text-target", "text-similar", "text-heldout")
+RESUMED = tuple(name for name in STUDIES if name.startswith("text-"))
 """Studies of hours: what an earlier call has finished stands, and what all steps took is told from their run.json."""
-PAGES = ("paper-mnist", "text-target")
+PAGES = ("paper-mnist", "text-target", "text-enhanced")
 """Studies whose report is kept too."""
 BENCHMARKS = ("reconstruction", "recovery", "influence")
 COLUMNS = (
@@ -83,6 +86,8 @@ TEXT_COLUMNS = (
     ("held_out", "rougeL_recall", "held-out"), ("near", "rougeL_recall", "near"), ("other", "rougeL_recall", "other"),
     ("target", "km_left", "target − base"), ("similar", "km_left", "similar − base"),
     ("target", "text_residual", "residual target"), ("similar", "text_residual", "residual similar"),
+    ("held_out", "text_residual", "residual held-out"), ("choices", "choice_accuracy", "multiple choice"),
+    ("choices", "perplexity_ratio", "its perplexity, × before"), ("other", "perplexity_ratio", "that of other pairs"),
     ("target", "probability", "probability target"), ("target", "extraction_strength", "extraction strength"),
     ("target", "min_k", "min-k % of the target"), ("other", "gibberish", "gibberish among others"),
 )  # fmt: skip
@@ -162,6 +167,8 @@ def page(name: str, arguments: str, record: dict, cost: str, times: list[dict]) 
     found_rows = [*record["rows"], *times]
     metrics = {row["metric"] for row in found_rows}
     columns = TEXT_COLUMNS if "rougeL_recall" in metrics else OUTPUT_COLUMNS if "UA" in metrics else COLUMNS
+    if about_text:  # utility is not asked for in every study
+        columns = tuple(column for column in columns if column[1] in metrics)
     rows = {(*condition(row), row["group"], row["metric"]): row for row in found_rows}
     names = ["training", "stage"] if len(next(iter(rows))) == 4 else ["variant", "training", "stage"]
     lines += ["| " + " | ".join([*names, *(title for _, _, title in columns)]) + " |"]

@@ -54,7 +54,8 @@ def study(
         str,
         typer.Argument(
             help="quickstart, image-target, image-similar, image-enhanced, image-dose, image-methods; "
-            "text-target, text-similar, text-heldout, text-methods."
+            "text-target, text-similar, text-heldout, text-methods, text-enhanced, text-enhanced-equal, "
+            "text-enhanced-sweep."
         ),
     ],
     preset: Annotated[

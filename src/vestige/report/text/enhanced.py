@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from vestige.report.record import Figure, Section
+from collections.abc import Sequence
+
+from vestige.report.record import Figure, Section, TradeChart
 from vestige.report.sections.shared import figure_of, in_seeds, there
 from vestige.report.text import tables, tradeoffs
 from vestige.report.text import words as said
 from vestige.report.text.material import KM, TextMaterial
-from vestige.report.text.variants import enhanced_methods
 
 ENDS = "Compare with base, which never saw the pairs, and with before."
 RESIDUAL = (
@@ -19,8 +20,7 @@ COST = (("near pairs", "near", KM), ("other pairs", "other", KM), ("multiple cho
 
 def ablation(material: TextMaterial) -> Section:
     """What does the work: the noise, the paraphrases, or both."""
-    methods = enhanced_methods(material.config)
-    drawn = there([tradeoffs.ablation(material, method) for method in methods])
+    drawn = there([tradeoffs.ablation(material)])
     caption = (
         "Mean KM on the similar samples, which were trained on, and on held-out paraphrases, which no model saw; "
         "neither was unlearned. The paraphrases that enhanced stages unlearn with a target are in no other part. "
@@ -45,7 +45,7 @@ def each_target(material: TextMaterial) -> Section:
     )
     figures = tuple(
         figure_of(f"{group.replace('_', '-')}-targets", heading, caption.format(what),
-                  tradeoffs.by_target(material, group), _paper(material, group))
+                  tradeoffs.by_target(material, group, parts=group == "similar"), _paper(material, group))
         for group, what, heading in kinds
     )  # fmt: skip
     return Section("targets", "Target by target, as it is and enhanced", figures=figures)
@@ -77,26 +77,24 @@ def near(material: TextMaterial) -> Section:
 def pareto(material: TextMaterial) -> Section:
     """What is left against what is kept."""
     caption = (
-        f"A mark per stage; {RESIDUAL} Lines through marks are 95 % intervals over the targets, cut at the edge; the "
-        f"horizontal line is a residual of {tradeoffs.GOAL:g}. Diamonds: the references R0 and R1, which are not "
+        f"A mark per stage. {RESIDUAL} {{}} Lines through marks are 95 % intervals over the targets, cut at the edge; "
+        f"the horizontal line is a residual of {tradeoffs.GOAL:g}. Diamonds: the references R0 and R1, which are not "
         "compared. A residual below 0 counts as 0: saying less than base is no better forgetting. Not in the paper."
     )
     kinds = (("similar", "Similar samples"), ("held_out", "Held-out paraphrases"))
     figures = [
-        figure_of(f"pareto-{group.replace('_', '-')}", f"{heading}: what is left against what is kept", caption,
-                  tradeoffs.pareto(material, group), why=_no_residual(material, group))
+        figure_of(f"pareto-{group.replace('_', '-')}", f"{heading}: what is left against what is kept",
+                  caption.format(_defined(material, charts)), charts, why=_no_residual(material, group))
         for group, heading in kinds
+        for charts in [tradeoffs.pareto(material, group)]
     ]  # fmt: skip
     return Section("pareto", "What is left against what is kept", "Best is at the lower right.", tuple(figures))
 
 
 def sweep(material: TextMaterial) -> Section:
     """How much noise, how many paraphrases."""
-    caption = (
-        f"Dashed: KM of the similar samples before unlearning and in base. {_intervals(material)} γ is the standard "
-        "deviation of the noise "
-        + ("in units of the states’ own RMS." if material.config.unlearn.sigma == "relative" else "itself.")
-    )
+    unit = "in units of the states’ own RMS" if material.config.unlearn.sigma == "relative" else "as it is"
+    caption = f"Dashed: KM of the similar samples before unlearning and in base. {_intervals(material)}"
     price = f"Pairs that were not to be forgotten, and everyday multiple choice. {_intervals(material)}"
     over = (
         ("gamma", "Over the strength of the noise", tradeoffs.over_gamma),
@@ -108,9 +106,11 @@ def sweep(material: TextMaterial) -> Section:
             figure_of(name, heading, caption, charts(material, FORGOTTEN, "KM")),
             figure_of(f"{name}-cost", f"{heading}: what it costs", price, charts(material, COST, "Kept")),
         ]
-    lead = "The paper gives γ = 0.618 for its 1B and 0.318 for its 3B model and does not say how many paraphrases."
-    return Section("sweep", "How much noise, how many paraphrases", f"{lead} {said.equal_in(material.config)}",
-                   tuple(figures))  # fmt: skip
+    lead = (
+        f"γ is the standard deviation of the noise, {unit}. The paper gives 0.618 for its 1B and 0.318 for its 3B "
+        f"model and does not say how many paraphrases. {said.equal_in(material.config)}"
+    )
+    return Section("sweep", "How much noise, how many paraphrases", lead, tuple(figures))
 
 
 def summary(material: TextMaterial) -> Section:
@@ -125,6 +125,12 @@ def summary(material: TextMaterial) -> Section:
 
 def _paper(material: TextMaterial, group: str) -> str:
     return said.counterpart("enhanced", material.config) if group == "similar" else "Not in the paper."
+
+
+def _defined(material: TextMaterial, charts: Sequence[TradeChart]) -> str:
+    """Of how many targets the drawn residuals are, where not of all."""
+    known, all_ = max((trade.leaves.n for chart in charts for trade in chart.trades), default=0), len(material.places)
+    return f"It is defined for {known} of {all_} targets." if known < all_ else "It is defined for every target."
 
 
 def _no_residual(material: TextMaterial, group: str) -> str:

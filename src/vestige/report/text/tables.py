@@ -23,7 +23,8 @@ COLUMNS = (
 )
 """Head, group and metric of each column."""
 ENHANCED_COLUMNS = (
-    *COLUMNS[:-1],
+    *COLUMNS[:5],
+    ("Residual similar", "similar", "text_residual"),
     ("Residual held-out", "held_out", "text_residual"),
     ("Choice", "choices", "choice_accuracy"),
     ("Perplexity other", "other", "perplexity_ratio"),

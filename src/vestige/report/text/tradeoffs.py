@@ -31,11 +31,18 @@ def measured(material: TextMaterial, stage: str, group: str, metric: str, series
     return Point(series, row["mean"], row["low"], row["high"], row["n"], row["seeds"])
 
 
-def ablation(material: TextMaterial, method: str) -> RowChart | None:
-    """KM on similar and held-out samples by what is added to a method, below base and before."""
+def ablation(material: TextMaterial) -> RowChart | None:
+    """KM on similar and held-out samples by what is added to each method, below the models that stand beside it."""
     series = (("similar", "similar samples, trained on"), ("held_out", "held-out paraphrases"))
-    stages = ["base", "before", *of_method(material.config, method)]
-    return _rows(material, f"KM after {method}", series, stages, KM)
+    methods = enhanced_methods(material.config)
+    stages = [
+        "base",
+        "before",
+        "R0",
+        "R1",
+        *(name for method in methods for name in of_method(material.config, method)),
+    ]
+    return _rows(material, "KM", series, stages, KM)
 
 
 def protection(material: TextMaterial) -> RowChart | None:
@@ -44,7 +51,7 @@ def protection(material: TextMaterial) -> RowChart | None:
             if any(stage.is_protected for stage in of_method(material.config, method).values())]  # fmt: skip
     stages = ["before", *(name for method in held for name in of_method(material.config, method))]
     series = (("near", "near pairs"), ("other", "other pairs"))
-    return _rows(material, "KM of pairs that were not to be forgotten", series, stages, KM) if held else None
+    return _rows(material, "KM of innocent pairs", series, stages, KM) if held else None
 
 
 def _rows(
@@ -84,13 +91,19 @@ def performance(material: TextMaterial) -> tuple[RowChart, ...]:
     return tuple(made)
 
 
-def by_target(material: TextMaterial, group: str) -> tuple[PanelChart, ...]:
-    """The two differences of every target, a chart per method and a panel per variant (paper, Fig. 17)."""
-    made: list[PanelChart] = []
-    for method in enhanced_methods(material.config):
-        lot = of_method(material.config, method)
-        made += charts.changes(material, ARM, group, tuple(name for name in lot if not lot[name].is_protected))
-    return tuple(made)
+def by_target(material: TextMaterial, group: str, *, parts: bool) -> tuple[PanelChart, ...]:
+    """The two differences of every target, a panel per stage (paper, Fig. 17). parts: also noise or paraphrases only.
+
+    With them a chart per method, without one for all.
+    """
+    config = material.config
+    stages = []
+    for method in enhanced_methods(config):
+        lot = of_method(config, method)
+        pair = plain_and_enhanced(config, method)
+        stages.append(tuple(name for name in lot if (parts and not lot[name].is_protected) or name in pair))
+    lots = stages if parts else [tuple(name for lot in stages for name in lot)]
+    return tuple(chart for lot in lots for chart in charts.changes(material, ARM, group, lot))
 
 
 def pareto(material: TextMaterial, group: str) -> tuple[TradeChart, ...]:
@@ -156,4 +169,4 @@ def _over(
     ends = [(f"similar, {stage}", measured(material, stage, "similar", KM, stage)) for stage in ("before", "base")]
     levels = tuple((name, point.mean) for name, point in ends if point and any(one[1] == "similar" for one in lines))
     ticks = tuple((dose, f"{dose:g}") for dose, _ in stages)
-    return LineChart(y, x, ticks, tuple(line for line in drawn if line.dots), levels=levels, valued=lines[0][0])
+    return LineChart(y, x, ticks, tuple(line for line in drawn if line.dots), levels=levels)

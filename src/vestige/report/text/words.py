@@ -96,6 +96,8 @@ def headline(material: TextMaterial) -> str:
         return nothing
     if study == "text-similar":
         return between(material, "with", "similar", "the similar samples in training")
+    if study == "text-enhanced-sweep":
+        return of_sweep(material)
     if study.startswith("text-enhanced"):
         return of_enhanced(material)
     if study == "text-heldout":
@@ -192,7 +194,29 @@ def of_enhanced(material: TextMaterial) -> str:
     if changed:
         least, most = signed(min(changed)), signed(max(changed))
         text += f" KM of other pairs changes by {least}{f' to {most}' if least != most else ''}."
-    return f"{text} {equal_in(config)}"
+    return text
+
+
+def of_sweep(material: TextMaterial) -> str:
+    """E7's sweep: which stage leaves least of the similar samples, what noise alone leaves at least, what it costs."""
+    config = material.config
+    left = {
+        name: value
+        for name in material.methods
+        if name not in ("R0", "R1") and (value := _row(material, name, "similar", "text_residual")) is not None
+    }
+    if not left:
+        return "This run cannot say: no stage was finished with a residual to tell."
+    best = min(left, key=lambda name: left[name])
+    method = variant(best, config).method
+    text = f"Least of what was learned of the similar samples is left by {best}: {number(left[best])}"
+    text += f" ({method} as it is {number(left[method])})." if method in left and method != best else "."
+    alone = [left[name] for name in left if (one := variant(name, config)).gamma and not one.paraphrases]
+    text += f" Noise alone leaves {number(min(alone))} or more." if alone else ""
+    kept = [_row(material, name, "other", "rougeL_recall") for name in (best, method)]
+    if kept[0] is not None and kept[1] is not None and best != method:
+        text += f" KM of other pairs changes by {signed(kept[0] - kept[1])}."
+    return text
 
 
 def equal_in(config: TextStudyConfig) -> str:
