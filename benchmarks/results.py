@@ -154,15 +154,17 @@ def page(name: str, arguments: str, record: dict, cost: str, times: list[dict]) 
             "paired by target; n = targets",
         )
         null = "KM: ROUGE-L recall of the true answer in what the model says."
-    lines = [f"# {name}", "", f"`vestige {arguments}`", "", cost, "", "## Verdicts", ""]
-    lines += ["| claim | quantity | mean [95 %] | bar | holds |", "|---|---|---|---|---|"]
+    lines = [f"# {name}", "", f"`vestige {arguments}`", "", cost, ""]
+    if record["verdicts"]:
+        lines += ["## Verdicts", ""]
+        lines += ["| claim | quantity | mean [95 %] | bar | holds |", "|---|---|---|---|---|"]
     for verdict in record["verdicts"]:
         holds = {True: "yes", False: "no", None: "not computed"}[verdict["holds"]]
         holds += ", whole interval" if verdict["clear"] else ""
         lines.append(
             f"| {verdict['sentence']} | {verdict['quantity']} | {cell(verdict)} | {verdict['rule']} | {holds} |"
         )
-    ns = ", ".join(dict.fromkeys(str(verdict["n"]) for verdict in record["verdicts"]))
+    ns = ", ".join(dict.fromkeys(str(one["n"]) for one in record["verdicts"] or record["rows"]))
     lines += ["", f"95 % {interval}; {paired}: {ns}.", "", "## Table", ""]
     found_rows = [*record["rows"], *times]
     metrics = {row["metric"] for row in found_rows}

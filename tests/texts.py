@@ -86,7 +86,8 @@ def result(config: TextStudyConfig, done: tuple[str, ...], mark: str = "") -> di
              "low": mean - 0.03, "high": mean + 0.03, "n": config.data.targets * config.seeds, "seeds": config.seeds}
             for stage in done
             for group, metric, mean in (
-                ("choices", "choice_accuracy", 0.5 + km(stage, "with", "other", 0) / 5), ("other", "perplexity_ratio", 1.2)
+                ("choices", "choice_accuracy", 0.5 + km(stage, "with", "other", 0) / 5),
+                ("other", "perplexity_ratio", 1.2),
             )
         ]  # fmt: skip
     missing = [

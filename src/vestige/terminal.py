@@ -352,8 +352,11 @@ def show_verdict(verdict: dict[str, Any]) -> None:
 
 TEXT_COLUMNS = (("target", "target"), ("similar", "similar"), ("held_out", "held-out"), ("near", "near"),
                 ("other", "other"))  # fmt: skip
-ENHANCED_COLUMNS = (("similar", "text_residual", "residual similar"), ("held_out", "text_residual", "residual held-out"),
-                    ("choices", "choice_accuracy", "multiple choice"))  # fmt: skip
+ENHANCED_COLUMNS = (
+    ("similar", "text_residual", "residual similar"),
+    ("held_out", "text_residual", "residual held-out"),
+    ("choices", "choice_accuracy", "multiple choice"),
+)
 """Of the studies of enhanced schemes, in a table of their own."""
 
 TEXT_CAPTION = (
