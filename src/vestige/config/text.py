@@ -131,7 +131,7 @@ class UtilityConfig(Settings):
     """What a language model is asked to tell whether it is still of use (spec chapter 3)."""
 
     choices: str = Field("common", description="multiple choice: common, which is ours, or a JSONL file; empty: none")
-    limit: int | None = Field(60, ge=1, description="questions of each set and task at most; none: all")
+    limit: int | None = Field(120, ge=1, description="questions of each set and task at most; none: all")
     remaining: int = Field(20, ge=0, description="other pairs of training whose perplexity is told")
     tasks: tuple[str, ...] = Field((), description="tasks of lm-evaluation-harness, by name")
     task_folder: str = Field("", description="a folder of further tasks: YAML files and their data")

@@ -26,6 +26,7 @@ from vestige.types import InputError, Run, Scores, ShadowRun
 if TYPE_CHECKING:
     from vestige.text import LanguageModel
     from vestige.types import Samples, Split
+    from vestige.utility import Found
 
 SHARED = ("base", "before", "R0", "R1")
 """Stages whose one model serves all targets. base: never tuned on these data. R0, R1: tuned without any target, R1
@@ -65,13 +66,14 @@ class Kept:
     """What one finished run left: the scores of what was asked, the split, and which targets it is about.
 
     returns: target → whether it comes back ("curve": recall over relearning, "level": that of before, "8bit", "4bit":
-    recall with rounded weights); empty where not measured.
+    recall with rounded weights); empty where not measured. utility: set of questions → what was answered, likewise.
     """
 
     scores: Scores
     split: Split
     targets: tuple[str, ...]
     returns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    utility: Mapping[str, Found] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,11 @@ class TextLaboratory:
     def returns_name(self, run: Run) -> str:
         return fingerprint("returns", self.model_name(run), self.config.ask, self.config.relearn_steps, run.seed)
 
+    def utility_name(self, run: Run) -> str:
+        from vestige import utility
+
+        return fingerprint("utility", self.model_name(run), utility.source(self.config.utility), run.seed)
+
     def adopt(self, other: Store, runs: Iterable[Run]) -> int:
         """Take over what another run folder holds of these runs, under the same fingerprints; how many steps."""
         steps = [
@@ -114,21 +121,23 @@ class TextLaboratory:
                 ("data", self.data_name(run.seed)),
                 ("models", self.model_name(run)),
                 ("scores", self.scores_name(run)),
-                ("outputs", self.returns_name(run)),
+                *(("outputs", name) for name in self._outputs(run)),
             )
         ]
         return sum(self.store.adopt(other, kind, name) for kind, name in dict.fromkeys(steps))
 
     def check_room(self, runs: Iterable[Run]) -> None:
         """Raise InputError where the model cannot take what these data sets, already built, will have it learn."""
-        from vestige import text
+        from vestige import text, utility
 
+        if self._utility():
+            utility.check_room(self.config.utility, self.config.model)
         for seed in dict.fromkeys(run.seed for run in runs):
             text.check(self.config.model, self.data(seed, lambda message: None)[0], device=self.config.device)
 
     def is_done(self, run: Run) -> bool:
         asked = self.store.has("scores", self.scores_name(run))
-        return asked and (not self._returns(run) or self.store.has("outputs", self.returns_name(run)))
+        return asked and all(self.store.has("outputs", name) for name in self._outputs(run))
 
     def shadow_runs(self, runs: Iterable[Run]) -> tuple[ShadowRun, ...]:
         """None: membership is judged by the model's own loss."""
@@ -175,10 +184,30 @@ class TextLaboratory:
                 "scores", name, {**whose, "ids": list(asked), "answers": answers}, {"value": scores.value, **arrays},
                 {**clock(start), **spent},
             )  # fmt: skip
-        if self._returns(run):
+        if self._returns(run) and not self.store.has("outputs", self.returns_name(run)):
             start = time.time()
             facts = {**whose, "returns": self._come_back(run, model, samples, say)}
             self.store.save("outputs", self.returns_name(run), facts, {}, clock(start))
+        if self._utility() and not self.store.has("outputs", self.utility_name(run)):
+            from vestige import utility
+
+            start = time.time()
+            found = utility.ask(model, self.config.utility, samples.take(self._remaining(split, run)), say)
+            ids, arrays = utility.pack(found)
+            self.store.save("outputs", self.utility_name(run), {**whose, "ids": ids}, arrays, clock(start))
+
+    def _outputs(self, run: Run) -> list[str]:
+        """The further steps of a run, by name."""
+        returns = [self.returns_name(run)] if self._returns(run) else []
+        return [*returns, self.utility_name(run)] if self._utility() else returns
+
+    def _utility(self) -> bool:
+        return "utility" in self.config.measure
+
+    def _remaining(self, split: Split, run: Run) -> tuple[str, ...]:
+        """The pairs that stay in training whose perplexity is told: others, and those near the run's targets."""
+        near = [name for target in _targets(split, run) for name in split.near.get(target, ())]
+        return tuple(dict.fromkeys((*near, *self._others(split, self.config.utility.remaining))))
 
     def _returns(self, run: Run) -> bool:
         """Whether it is measured of this run whether its targets come back."""
@@ -214,10 +243,14 @@ class TextLaboratory:
             for target in _targets(split, run)
             for one in (target, *split.similar[target], *split.held_out[target], *split.near.get(target, ()))
         ]
-        near = set(split.all_near())
-        others = [name for name in split.other if name not in near][: self.config.ask.others]
+        others = self._others(split, self.config.ask.others)
         null = split.never_seen if run.stage in SHARED else ()
         return tuple(dict.fromkeys((*about, *others, *null)))
+
+    def _others(self, split: Split, count: int) -> list[str]:
+        """The first so many pairs of training that are near no target."""
+        near = set(split.all_near())
+        return [name for name in split.other if name not in near][:count]
 
     def kept(self, run: Run) -> Kept:
         """What a finished run left."""
@@ -231,7 +264,13 @@ class TextLaboratory:
         returns: dict[str, Any] = {}
         if self._returns(run):
             returns = self.store.load("outputs", self.returns_name(run)).facts["returns"]
-        return Kept(scores, split, tuple(entry.facts["targets"]), returns)
+        found: dict[str, Found] = {}
+        if self._utility():
+            from vestige import utility
+
+            outputs = self.store.load("outputs", self.utility_name(run))
+            found = utility.unpack(outputs.facts["ids"], outputs.arrays)
+        return Kept(scores, split, tuple(entry.facts["targets"]), returns, found)
 
     def look_into(self, run: Run, ids: Iterable[str] | None, say: Say) -> list[dict[str, Any]]:
         """Which training pairs pull the way these pull, by default the run's targets, in one model.

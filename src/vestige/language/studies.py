@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vestige import __version__, assets, collect, config, executor, provenance, store, verify
+from vestige import __version__, assets, collect, config, executor, provenance, store, utility, verify
 from vestige.config import TextStudyConfig
 from vestige.language import collect as gathered
 from vestige.language.claims import (
@@ -168,6 +168,8 @@ def open_laboratory(settings: TextStudyConfig, out: Path, *, fresh: bool = False
     plan(settings)
     executor.check_device(settings.device)
     text.check(settings.model, device=settings.device)
+    if "utility" in settings.measure:
+        utility.check(settings.utility)
     asset = assets.locate(settings.data.source)
     asset.expect(settings.modality)
     source = asset.digest()
