@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -141,13 +141,13 @@ ENHANCED_CLAIMS = _each(
     TextClaim(
         "noise-alone-leaves-more", "similar", ("with", NOISE), ("with", BOTH),
         "at least", 0.10,
-        "Noise alone leaves the similar samples clearly better known than noise and paraphrases",
-        "Noise alone leaves the similar samples hardly better known than noise and paraphrases",
+        "{method} with noise alone leaves the similar samples clearly better known than Enhanced {method}",
+        "{method} with noise alone leaves the similar samples hardly better known than Enhanced {method}",
     ),
     TextClaim(
         "noise-adds", "similar", ("with", WIDE), ("with", BOTH), "at least", 0.05,
-        "Noise lowers the similar samples beyond what paraphrases of the target do to {method}",
-        "Noise hardly lowers the similar samples beyond what paraphrases of the target do to {method}",
+        "Noise lowers the similar samples beyond what {method} with paraphrases does",
+        "Noise hardly lowers the similar samples beyond what {method} with paraphrases does",
     ),
     TextClaim(
         "enhanced-keeps-others", "other", ("with", BOTH), ("with", PLAIN), "at least", -0.05,
@@ -211,7 +211,7 @@ def judge(claim: TextClaim, found: ByPlace) -> dict[str, Any]:
     }  # fmt: skip
     if not both:
         return {**record, "holds": None, "clear": None, "mean": None, "low": None, "high": None, "n": 0, "seeds": 0,
-                "sentence": f"not computed because {_why(places, values)}"}  # fmt: skip
+                "sentence": f"not computed because {_why(claim, places, found)}"}  # fmt: skip
     mean, low, high = verify.mean_interval([known[0][key] - sum(lot[key] for lot in known[1:]) for key in both])
     edges = (low, high)
 
@@ -228,13 +228,14 @@ def judge(claim: TextClaim, found: ByPlace) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _why(places: Sequence[At], values: Sequence[Mapping[Any, verify.Measure]]) -> str:
+def _why(claim: TextClaim, places: Sequence[At], found: ByPlace) -> str:
     """Why a claim cannot be judged."""
-    gone = [one.why for lot in values for one in lot.values() if one.value is None]
-    if gone and all(values):
-        return f"it does not exist for any target: {'; '.join(dict.fromkeys(gone))}"
-    said = " and ".join(f"{stage} {arm}" for arm, stage in places)
-    return f"{said} similar samples were not {'both ' if len(places) > 1 else ''}run"
+    if any((*place, "target", KM) not in found for place in places):
+        said = " and ".join(f"{stage} {arm}" for arm, stage in places)
+        return f"{said} similar samples {'were not both' if len(places) > 1 else 'was not'} run"
+    lots = [found.get((*place, claim.group, claim.metric), {}) for place in places]
+    gone = [one.why for lot in lots for one in lot.values() if one.value is None]
+    return f"there is none of any target: {gone[0]}" if gone else f"{_of(claim)} was not measured"
 
 
 def _of(claim: TextClaim) -> str:
