@@ -9,7 +9,7 @@ from vestige.report.rows import spoken_value
 from vestige.report.svg import WIDTH, Numbers, Scale, digits, group, line, scale, spread, svg, text, ticks
 from vestige.report.words import number
 
-LEFT, RIGHT, TOP, PLOT, BELOW = 46, 260, 36, 300, 52
+LEFT, RIGHT, TOP, PLOT, BELOW = 46, 205, 36, 300, 52
 """Room for the scale, for names at the right, for the heading; least height of the plot; room for the axis."""
 CLOSEST = 17
 """Least distance of two names."""
