@@ -224,7 +224,7 @@ def equal_in(config: TextStudyConfig) -> str:
     rule = config.unlearn
     if rule.until is not None:
         return (
-            f"Compared at equal forgetting: every stage stops once KM of what it unlearns is at most {rule.until:g}, "
+            f"Compared at equal forgetting: every stage stops once KM of the target is at most {rule.until:g}, "
             f"after {plural(rule.steps, 'step')} at the latest."
         )
     return f"Compared at equal steps: every stage takes {plural(rule.steps, 'gradient step')}, however much it forgets."
