@@ -60,7 +60,7 @@ def test_the_studies_hold_what_they_compare() -> None:
     assert {"base", "before", "R0", "R1"} < set(made.stages)
     assert "utility" in made.measure
     assert 1 + made.data.similar + made.data.held_out + made.data.spare == 12, "a family of the facts is used up"
-    assert language.configure("text-enhanced-equal").unlearn.until == 0.2
+    assert language.configure("text-enhanced-equal").unlearn.until == 0.3
     assert language.configure("text-enhanced", "paper").data.similar == 49, "the preset small only has less"
 
 
@@ -219,7 +219,7 @@ def test_a_sweep_has_a_curve_per_dose(tmp_path: Path) -> None:
 
 def test_the_page_says_that_forgetting_is_equal(tmp_path: Path) -> None:
     config = config_of("text-enhanced-equal", stages=("base", "before", "NPO_GDN", "Enhanced NPO_GDN"), **UTILITY,
-                       unlearn={"steps": 20, "until": 0.2})  # fmt: skip
+                       unlearn={"steps": 20, "until": 0.3})  # fmt: skip
     page = report.write_report(make_text_folder(tmp_path / "run", config, ("base", "before", "NPO_GDN"))).read_text()
     assert "equal forgetting" in page
     assert "20 steps at the latest" in page

@@ -115,7 +115,7 @@ STUDIES: dict[str, TextStudy] = {
         {
             **UTILITY,
             "stages": ["base", "before", *_ablation("NPO_GDN")],
-            "unlearn": {"steps": 20, "until": 0.2},
+            "unlearn": {"steps": 20, "until": 0.3},
         },
         EQUAL_CLAIMS,
         small=FEW,
