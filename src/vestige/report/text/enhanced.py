@@ -110,6 +110,8 @@ def sweep(material: TextMaterial) -> Section:
         f"γ is the standard deviation of the noise, {unit}. The paper gives 0.618 for its 1B and 0.318 for its 3B "
         f"model and does not say how many paraphrases. {said.equal_in(material.config)}"
     )
+    if material.config.data.compose:
+        lead += " Where a family has too few paraphrases, more are composed from them by rule: they add little variety."
     return Section("sweep", "How much noise, how many paraphrases", lead, tuple(figures))
 
 
