@@ -130,7 +130,7 @@ class AskConfig(Settings):
 class UtilityConfig(Settings):
     """What a language model is asked to tell whether it is still of use (spec chapter 3)."""
 
-    choices: str = Field("common", description="multiple choice: common, which is ours, or a JSONL file; empty: none")
+    choices: str = Field("common", description="multiple choice: common, which is ours, or a JSONL file; '': none")
     limit: int | None = Field(120, ge=1, description="questions of each set and task at most; none: all")
     remaining: int = Field(20, ge=0, description="other pairs of training whose perplexity is told")
     tasks: tuple[str, ...] = Field((), description="tasks of lm-evaluation-harness, by name")

@@ -2,5 +2,6 @@
 
 from vestige.utility.ask import ask, check, check_room, pack, source, unpack
 from vestige.utility.compare import Found, change, measures, per_token
+from vestige.utility.tell import tell
 
-__all__ = ["Found", "ask", "change", "check", "check_room", "measures", "pack", "per_token", "source", "unpack"]
+__all__ = ["Found", "ask", "change", "check", "check_room", "measures", "pack", "per_token", "source", "tell", "unpack"]
