@@ -11,7 +11,7 @@ from typing import Any, Literal
 from vestige import __version__, assets, collect, config, executor, provenance, store, verify
 from vestige.config import TextStudyConfig
 from vestige.language import collect as gathered
-from vestige.language.laboratory import TextLaboratory, plan, rehearse
+from vestige.language.laboratory import TextLaboratory, check_layers, plan, rehearse
 from vestige.types import InputError, Run
 
 At = tuple[str, str]
@@ -198,6 +198,7 @@ def open_laboratory(settings: TextStudyConfig, out: Path, *, fresh: bool = False
     plan(settings)
     executor.check_device(settings.device)
     text.check(settings.model, device=settings.device)
+    check_layers(settings)
     asset = assets.locate(settings.data.source)
     asset.expect(settings.modality)
     source = asset.digest()
