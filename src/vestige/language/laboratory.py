@@ -112,6 +112,9 @@ class TextLaboratory:
 
         return fingerprint("utility", self.model_name(run), utility.source(self.config.utility), run.seed)
 
+    def choice_name(self, run: Run) -> str:
+        return fingerprint("choice", self.model_name(run), self.config.ask, run.seed)
+
     def adopt(self, other: Store, runs: Iterable[Run]) -> int:
         """Take over what another run folder holds of these runs, under the same fingerprints; how many steps."""
         steps = [
@@ -122,6 +125,7 @@ class TextLaboratory:
                 ("models", self.model_name(run)),
                 ("scores", self.scores_name(run)),
                 *(("outputs", name) for name in self._outputs(run)),
+                ("outputs", self.choice_name(run)),
             )
         ]
         return sum(self.store.adopt(other, kind, name) for kind, name in dict.fromkeys(steps))
@@ -298,21 +302,16 @@ class TextLaboratory:
 
         from vestige import text
         from vestige.train import tune
-        from vestige.unlearn.language import LANGUAGE_METHODS
 
-        recipe = self.config.recipe
         everything = samples.take(split.training(run.training))
 
-        def base() -> LanguageModel:
-            return text.build(self.config.model, generator=stream(run.seed, "train")).to(self.config.device)
-
         def tuned(part: Samples) -> LanguageModel:
-            model = base()
+            model = self._base(run.seed)
             tune(model, part, modality=text, config=self.config.train, seed=run.seed, on_step=paced(say, "fine-tuning"))
             return model
 
         if run.stage == "base":
-            return base()
+            return self._base(run.seed)
         if run.stage in ("R0", "R1"):
             return tuned(everything.without(_left_out(split, run.stage)))
         before = replace(run, stage="before", target="")
@@ -326,15 +325,56 @@ class TextLaboratory:
         weights_before = {key: torch.from_numpy(value) for key, value in arrays.items()}
         model = text.restore(self.config.model, weights_before).to(self.config.device)
         del arrays, weights_before  # as large as the model, and unlearning needs the room
-        if run.stage == "before":
-            return model
-        forget = everything.take(_targets(split, run))
-        unlearned: Any = LANGUAGE_METHODS[run.stage](
-            model, forget, everything.without(forget.ids), modality=text, config=recipe, seed=run.seed,
-            on_step=paced(say, run.stage),
-        )  # fmt: skip
-        made: LanguageModel = unlearned
-        return made
+        return model if run.stage == "before" else self._unlearned(model, run, samples, split, say)
+
+    def _base(self, seed: int) -> LanguageModel:
+        from vestige import text
+
+        return text.build(self.config.model, generator=stream(seed, "train")).to(self.config.device)
+
+    def _unlearned(self, before: LanguageModel, run: Run, samples: Samples, split: Split, say: Say) -> LanguageModel:
+        """What the stage of a run makes of the model before, as plain as the stage is or with what it adds."""
+        from vestige import text
+        from vestige.language.choose import choose
+        from vestige.unlearn.enhance import Enhancement
+        from vestige.unlearn.language import LANGUAGE_METHODS
+        from vestige.unlearn.language_task import joined, recalled
+
+        start, recipe = time.time(), self.config.recipe
+        stage, targets = stage_of(self.config, run.stage), _targets(split, run)
+        everything = samples.take(split.training(run.training))
+        forget, retain = everything.take(targets), everything.without(targets)
+        neighbours = [one for name in targets for one in split.near[name]] if stage.is_protected else []
+        near = tuple(dict.fromkeys(neighbours))
+        method = LANGUAGE_METHODS[stage.method]
+        shared: dict[str, Any] = {"modality": text, "config": recipe, "seed": run.seed}
+        shared["on_step"] = paced(say, run.stage)
+        made: Any
+        if stage.residual is None:
+            added = Enhancement(_spared(samples, split, targets, 0, stage.paraphrases), stage.gamma, near)
+            made = method(before, forget, retain, enhancement=added, **shared)
+        else:
+            rest = self.config.data.spare - recipe.unlearn.validation
+            most = min(recipe.unlearn.paraphrases, rest)
+            added = Enhancement(_spared(samples, split, targets, 0, most), recipe.unlearn.gamma, near)
+            validation = joined(*_spared(samples, split, targets, rest, recipe.unlearn.validation).values())
+            base = recalled(self._base(run.seed), validation, modality=text, config=recipe.ask)
+            made, tries = choose(
+                method, before, forget, retain, added, validation, wanted=stage.residual, base=base, **shared
+            )
+            facts = {"validation": list(validation.ids), "tries": [asdict(one) for one in tries]}
+            self.store.save("outputs", self.choice_name(run), {"kind": "run", **asdict(run), **facts}, {}, clock(start))
+        unlearned: LanguageModel = made
+        return unlearned
+
+    def choice(self, run: Run) -> dict[str, Any] | None:
+        """What was tried for a stage that chooses (X-autoR), as it is kept; None for others, and where it is not done.
+
+        "validation": the ids that decided, "tries": one record per attempt (`choose.Try`), the last of them or, where
+        none was enough, the one with the lowest "km" is what the run's model is.
+        """
+        name = self.choice_name(run)
+        return self.store.load("outputs", name).facts if self.store.has("outputs", name) else None
 
 
 def draw(config: TextStudyConfig, seed: int) -> tuple[Samples, Split]:
@@ -355,6 +395,11 @@ def rehearse(config: TextStudyConfig) -> None:
         text.check(config.model, draw(config, seed)[0], device=config.device)
 
 
+def _spared(samples: Samples, split: Split, targets: Iterable[str], start: int, count: int) -> dict[str, Samples]:
+    """Target → `count` of its spare paraphrases, from the one at `start` on; nothing where none is asked for."""
+    return {name: samples.take(split.spare[name][start : start + count]) for name in targets} if count else {}
+
+
 def _targets(split: Split, run: Run) -> tuple[str, ...]:
     return (split.target[int(run.target) - 1],) if run.target else split.target
 
@@ -370,7 +415,7 @@ def stage_of(config: TextStudyConfig, name: str) -> TextStage:
 
 
 def _check_stage(config: TextStudyConfig, name: str) -> None:
-    from vestige.unlearn.language import LANGUAGE_METHODS
+    from vestige.unlearn.language import LANGUAGE_METHODS, check_enhancement
 
     stage, spare = stage_of(config, name), config.data.spare
     if stage.method not in LANGUAGE_METHODS:
@@ -386,6 +431,21 @@ def _check_stage(config: TextStudyConfig, name: str) -> None:
             f"the stage {name!r} {what} {needed} paraphrases of each target that are in no other part of the data set, "
             f"and {spare} are spared; raise data.spare"
         )
+    if stage.is_protected and not config.data.near:
+        raise InputError(f"the stage {name!r} protects innocent neighbours of the target, and data.near is 0; raise it")
+    try:
+        check_enhancement(stage.method, forgets=stage.is_enhanced, protects=stage.is_protected)
+    except InputError as error:
+        raise InputError(f"the stage {name!r}: {error}") from None
+
+
+def check_layers(config: TextStudyConfig) -> None:
+    """Raise InputError where a stage adds noise to layers that the study's model does not have."""
+    from vestige import text
+
+    layers = config.unlearn.noise_layers
+    if any(stage_of(config, name).is_enhanced for name in config.stages) and set(layers) != {text.EMBED}:
+        text.check_places(layers, text.depth(config.model))
 
 
 def _settings(config: TextStudyConfig, name: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from vestige.language.claims import (
     TextClaim,
     judge,
 )
-from vestige.language.laboratory import TextLaboratory, plan, rehearse
+from vestige.language.laboratory import TextLaboratory, check_layers, plan, rehearse
 from vestige.types import InputError, Run
 
 MORE = ("GA", "NPO", "SimNPO", "DPO", "IdkDPO", "RMU", "UNDIAL", "WHP")
@@ -170,6 +170,7 @@ def open_laboratory(settings: TextStudyConfig, out: Path, *, fresh: bool = False
     text.check(settings.model, device=settings.device)
     if "utility" in settings.measure:
         utility.check(settings.utility)
+    check_layers(settings)
     asset = assets.locate(settings.data.source)
     asset.expect(settings.modality)
     source = asset.digest()

@@ -139,6 +139,15 @@ def context(path: Path) -> int | None:
     return length
 
 
+def depth(path: Path) -> int:
+    """How many blocks the decoder of the model in a folder has."""
+    from transformers import AutoConfig
+
+    with quiet():
+        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    return int(config.num_hidden_layers)
+
+
 def needed(count: int, config: LMConfig, *, training: bool = True) -> int:
     """Bytes that training a model of `count` weights takes at least: weights, gradients, AdamW's two moments.
 
