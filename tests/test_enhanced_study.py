@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from texts import ENHANCED_STAGES, SWEPT_STAGES, config_of, km, make_text_folder, residual_of, result
-from vestige import language, report
+from vestige import language, report, studies
 from vestige.language import collect
 from vestige.language.claims import TextClaim, judge
 from vestige.report import figures, pareto
@@ -79,6 +79,24 @@ def test_the_claims_are_about_stages_of_their_study() -> None:
         for claim in claims:
             assert {place[1] for place in (claim.first, claim.second) if place} <= set(stages)
             assert "{" not in claim.yes + claim.no
+
+
+def test_a_tiny_model_goes_from_data_to_page(tmp_path: Path) -> None:
+    sets = ["model.source=tiny-llama", "data.targets=1", "data.other=4", "data.never_seen=2", "train.epochs=1",
+            "unlearn.steps=1", "ask.max_new_tokens=4", "ask.others=2", "utility.limit=4", "utility.remaining=2",
+            "stages=[base, before, NPO_GDN, Enhanced NPO_GDN, Enhanced NPO_GDN-near]"]  # fmt: skip
+    laboratory = language.open_laboratory(language.configure("text-enhanced", sets=sets, seeds=1), tmp_path / "run")
+    record = studies.conduct(laboratory, workers=1, say=lambda message: None, sum_up=language.result)
+    found = {(row["stage"], row["group"], row["metric"]) for row in record["rows"]}
+    told = found | {(one["stage"], one["group"], one["metric"]) for one in record["missing"]}
+    assert ("Enhanced NPO_GDN-near", "choices", "choice_accuracy") in found
+    assert {("Enhanced NPO_GDN", group, "text_residual") for group in ("target", "similar", "held_out")} <= told
+    judged = {verdict["name"]: verdict["holds"] for verdict in record["verdicts"]}
+    assert judged["NPO_GDN-enhanced-keeps-choice"] is not None
+    assert judged["GDR-enhanced-keeps-choice"] is None, "GDR was not run"
+    page = report.write_report(tmp_path / "run").read_text()
+    assert "Not computed because" in page, "an untrained model learns nothing that could be left"
+    assert "Enhanced NPO_GDN-near" in page
 
 
 def test_a_claim_may_be_about_one_place_and_any_measure() -> None:
