@@ -119,7 +119,7 @@ class TextStudy:
     title: str
     grid: Mapping[str, Any]
     claims: tuple[TextClaim, ...]
-    presets: tuple[str, ...] = ("small", "paper")
+    presets: tuple[str, ...] = ("small", "paper", "paper-3b")
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -131,6 +131,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ask": {"max_new_tokens": 128},
     },
 }
+PRESETS["paper-3b"] = PRESETS["paper"] | {"unlearn": {"gamma": 0.318}}
+"""γ is the paper's for models of 3 billion weights; for 1 billion it is the default."""
 STUDIES: dict[str, TextStudy] = {
     "quickstart-text": TextStudy(
         "Do paraphrases keep a forgotten answer alive?",
