@@ -86,6 +86,8 @@ def test_a_tiny_model_goes_from_data_to_page(tmp_path: Path) -> None:
             "unlearn.steps=1", "ask.max_new_tokens=4", "ask.others=2", "utility.limit=4", "utility.remaining=2",
             "stages=[base, before, NPO_GDN, Enhanced NPO_GDN, Enhanced NPO_GDN-near]"]  # fmt: skip
     laboratory = language.open_laboratory(language.configure("text-enhanced", sets=sets, seeds=1), tmp_path / "run")
+    for one in laboratory.plan():
+        laboratory.measure(one, lambda message: None)
     record = studies.conduct(laboratory, workers=1, say=lambda message: None, sum_up=language.result)
     found = {(row["stage"], row["group"], row["metric"]) for row in record["rows"]}
     told = found | {(one["stage"], one["group"], one["metric"]) for one in record["missing"]}

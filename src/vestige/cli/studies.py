@@ -59,7 +59,8 @@ def study(
         ),
     ],
     preset: Annotated[
-        str | None, typer.Option("--preset", help="small; paper: the paper's size; image-methods: sharded.")
+        str | None,
+        typer.Option("--preset", help="small; paper: the paper's size; text: paper-3b; image-methods: sharded."),
     ] = None,
     data: Data = None,
     seeds: Seeds = None,

@@ -46,7 +46,7 @@ class TextStudy:
     title: str
     grid: Mapping[str, Any]
     claims: tuple[TextClaim, ...]
-    presets: tuple[str, ...] = ("small", "paper")
+    presets: tuple[str, ...] = ("small", "paper", "paper-3b")
     small: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -59,6 +59,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ask": {"max_new_tokens": 128},
     },
 }
+PRESETS["paper-3b"] = PRESETS["paper"] | {"unlearn": {"gamma": 0.318}}
+"""γ is the paper's for models of 3 billion weights; for 1 billion it is the default."""
 UTILITY: dict[str, Any] = {"training": ["with"], "measure": ["answers", "utility"]}
 """Of the studies of enhanced schemes: similar samples in training, and what the model is still good for."""
 FEW: dict[str, Any] = {"data": {"similar": 3, "held_out": 3, "spare": 5}, "unlearn": {"draws": 1}}
