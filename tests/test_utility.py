@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestige import language, studies, text, utility
+from vestige import language, text, utility
 from vestige.config import LMConfig, UtilityConfig
 from vestige.store import Store
 from vestige.text import choices
@@ -223,11 +223,14 @@ ASKED = [*TINY, "measure=[answers, utility]"]
 
 
 def conduct(out, sets, reuse=None):
+    """A study without worker processes, and its record."""
     laboratory = language.open_laboratory(language.configure("text-similar", sets=sets), out)
+    runs = laboratory.plan()
     if reuse:
-        studies.adopt(laboratory, Store(reuse), say=silent)
-    record = studies.conduct(laboratory, workers=1, say=silent, sum_up=language.result)
-    return laboratory, record
+        laboratory.adopt(Store(reuse), runs)
+    for run in runs:
+        laboratory.measure(run, silent)
+    return laboratory, language.result(laboratory, runs, complete=True)
 
 
 @pytest.fixture(scope="module")
@@ -256,13 +259,11 @@ def test_a_study_tells_utility_beside_before(study):
 
 
 def test_a_step_that_is_gone_is_made_again_and_says_the_same(study):
-    out, laboratory, _ = study
-    before = (out / "result.json").read_bytes()
+    out, laboratory, record = study
     run = next(run for run in laboratory.plan() if run.stage == "GA_GDN")
     shutil.rmtree(laboratory.store.folder("outputs", laboratory.utility_name(run)))
     assert not laboratory.is_done(run)
-    conduct(out, ASKED)
-    assert (out / "result.json").read_bytes() == before
+    assert conduct(out, ASKED)[1] == record
 
 
 def test_utility_is_another_step_and_changes_no_other(study, tmp_path):
@@ -385,8 +386,9 @@ def test_a_task_whose_data_are_not_here_says_what_to_get(cache, tmp_path):
         utility.check(task(tmp_path, "away", path="nobody/nothing", file=None))
     for word in ("'away'", "nobody/nothing", str(cache), "TaskManager().load('away')", "task folder"):
         assert word in str(error.value)
+    (tmp_path / "more").mkdir()
     with pytest.raises(MissingError, match=r"absent\.jsonl"):
-        utility.check(task(tmp_path, "gone", file=tmp_path / "absent.jsonl"))
+        utility.check(task(tmp_path / "more", "gone", file=tmp_path / "absent.jsonl"))
 
 
 def test_a_task_without_a_score_per_question_is_refused(cache, tmp_path):

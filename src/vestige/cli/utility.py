@@ -37,9 +37,11 @@ def utility(
 ) -> None:
     """What a language model is good for: multiple choice, tasks by name; and what it lost since another."""
     from vestige.config import UtilityConfig
+    from vestige.executor import check_device
     from vestige.terminal import show_utility
     from vestige.utility import tell
 
+    check_device(device or "cpu")
     names = tuple(name.strip() for name in tasks.split(",") if name.strip())
     config = UtilityConfig(choices=choices, limit=limit, remaining=0, tasks=names, task_folder=task_folder, batch=batch)
     record = tell(

@@ -52,7 +52,8 @@ def ask(
     as `check`.
     """
     import torch
-    from lm_eval import simple_evaluate
+    from lm_eval import evaluate
+    from lm_eval.defaults import DEFAULT_OTHER_SEED
     from lm_eval.models.huggingface import HFLM
 
     found: dict[str, Found] = {}
@@ -60,15 +61,20 @@ def ask(
         say(f"task {name}")
         tasks = _tasks(name, folder)
         each = None if limit is None else max(1, limit // len(tasks))
+        # What `lm_eval.simple_evaluate` sets too; that one also reads all tasks again and asks pip for all packages.
+        for task in tasks.values():
+            if task.get_config("num_fewshot") is None:
+                task.set_config("num_fewshot", 0)
+            task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
         with _quiet(), redirect_stderr(StringIO()):  # its progress bars cannot be turned off
             asked = HFLM(
                 pretrained=model.causal, tokenizer=copy.deepcopy(model.tokenizer), batch_size=batch,
                 mixed_precision_dtype=torch.bfloat16 if model.mixed else None,
             )  # fmt: skip
             try:
-                told = simple_evaluate(
-                    asked, tasks=list(tasks.values()), limit=each, bootstrap_iters=0, log_samples=True,
-                    random_seed=None, numpy_random_seed=None, torch_random_seed=None,
+                told = evaluate(
+                    asked, {"tasks": tasks, "groups": {}, "group_map": {}}, limit=each, bootstrap_iters=0,
+                    log_samples=True,
                 )  # fmt: skip
             except ValueError as error:
                 raise InputError(f"the task {name!r} cannot be asked: {_first_line(error)}") from None

@@ -18,15 +18,13 @@ def tell(
     """Every measure of utility of a model as a record, with what changed since the other where one is given.
 
     source, against: language models as `LMConfig.source` names them; the changes are the first's less the second's.
-    Everything that can be checked is checked before a model is loaded. Raises as `check`, and as building a model does.
+    device: one that is there. Everything else that can be checked is, before a model is loaded. Raises as `check`, and as building a model does.
     """
     from vestige import text
-    from vestige.executor import check_device
 
     if against == source:
         raise InputError(f"{source} against itself changes nothing; name another model")
     settings = {name: LMConfig(source=name) for name in (source, against) if name is not None}
-    check_device(device)
     check(config)
     for setting in settings.values():
         text.check(setting, device=device, training=False)
