@@ -81,6 +81,7 @@ def test_the_claims_are_about_stages_of_their_study() -> None:
             assert "{" not in claim.yes + claim.no
 
 
+@pytest.mark.slow
 def test_a_tiny_model_goes_from_data_to_page(tmp_path: Path) -> None:
     sets = ["model.source=tiny-llama", "data.targets=1", "data.other=4", "data.never_seen=2", "train.epochs=1",
             "unlearn.steps=1", "ask.max_new_tokens=4", "ask.others=2", "utility.limit=4", "utility.remaining=2",
