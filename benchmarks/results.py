@@ -44,6 +44,9 @@ STUDIES = {
     "text-target": "study text-target --preset small",
     "text-similar": "study text-similar --preset small",
     "text-heldout": "study text-heldout --preset small",
+    "text-enhanced": "study text-enhanced --preset small",
+    "text-enhanced-equal": "study text-enhanced-equal --preset small",
+    "text-enhanced-sweep": "study text-enhanced-sweep --preset small",
     "difficulty-mnist": "difficulty --data mnist --model cnn --samples 100 --seeds 3 --set doses=[1,2,5,10]",
     "difficulty-fmnist": "difficulty --data fmnist --model cnn --samples 100 --seeds 3 --set doses=[1,2,5,10]",
     "difficulty-reviews": "difficulty --data reviews --model words --samples 100 --seeds 3 --set doses=[1,2,5,10]",
@@ -52,12 +55,12 @@ SHARED = {
     "enhanced-mnist": "similar-mnist", "enhanced-fmnist": "similar-fmnist", "similar-emoji": "small-emoji",
     "enhanced-emoji": "small-emoji", "paper-similar-mnist": "paper-mnist", "paper-enhanced-mnist": "paper-mnist",
     "paper-similar-fmnist": "paper-fmnist", "paper-enhanced-fmnist": "paper-fmnist",
-    "text-similar": "text-target", "text-heldout": "text-target",
+    "text-similar": "text-target", "text-heldout": "text-target", "text-enhanced-equal": "text-enhanced",
 }  # fmt: skip
 """Study → one with runs in common, which are taken over from there where they stand."""
-RESUMED = ("dose-mnist", "text-target", "text-similar", "text-heldout")
+RESUMED = ("dose-mnist", *(name for name in STUDIES if name.startswith("text-")))
 """Studies of hours: what an earlier call has finished stands, and what all steps took is told from their run.json."""
-PAGES = ("paper-mnist", "text-target")
+PAGES = ("paper-mnist", "text-target", "text-enhanced")
 """Studies whose report is kept too."""
 BENCHMARKS = ("reconstruction", "recovery", "influence")
 COLUMNS = (
@@ -87,6 +90,8 @@ TEXT_COLUMNS = (
     ("held_out", "rougeL_recall", "held-out"), ("near", "rougeL_recall", "near"), ("other", "rougeL_recall", "other"),
     ("target", "km_left", "target − base"), ("similar", "km_left", "similar − base"),
     ("target", "text_residual", "residual target"), ("similar", "text_residual", "residual similar"),
+    ("held_out", "text_residual", "residual held-out"), ("choices", "choice_accuracy", "multiple choice"),
+    ("choices", "perplexity_ratio", "its perplexity, × before"), ("other", "perplexity_ratio", "that of other pairs"),
     ("target", "probability", "probability target"), ("target", "extraction_strength", "extraction strength"),
     ("target", "min_k", "min-k % of the target"), ("other", "gibberish", "gibberish among others"),
 )  # fmt: skip
@@ -158,19 +163,23 @@ def page(name: str, arguments: str, record: dict, cost: str, times: list[dict]) 
             "paired by target; n = targets",
         )
         null = "KM: ROUGE-L recall of the true answer in what the model says."
-    lines = [f"# {name}", "", f"`vestige {arguments}`", "", cost, "", "## Verdicts", ""]
-    lines += ["| claim | quantity | mean [95 %] | bar | holds |", "|---|---|---|---|---|"]
+    lines = [f"# {name}", "", f"`vestige {arguments}`", "", cost, ""]
+    if record["verdicts"]:
+        lines += ["## Verdicts", ""]
+        lines += ["| claim | quantity | mean [95 %] | bar | holds |", "|---|---|---|---|---|"]
     for verdict in record["verdicts"]:
         holds = {True: "yes", False: "no", None: "not computed"}[verdict["holds"]]
         holds += ", whole interval" if verdict["clear"] else ""
         lines.append(
             f"| {verdict['sentence']} | {verdict['quantity']} | {cell(verdict)} | {verdict['rule']} | {holds} |"
         )
-    ns = ", ".join(dict.fromkeys(str(verdict["n"]) for verdict in record["verdicts"]))
+    ns = ", ".join(dict.fromkeys(str(one["n"]) for one in record["verdicts"] or record["rows"]))
     lines += ["", f"95 % {interval}; {paired}: {ns}.", "", "## Table", ""]
     found_rows = [*record["rows"], *times]
     metrics = {row["metric"] for row in found_rows}
     columns = TEXT_COLUMNS if "rougeL_recall" in metrics else OUTPUT_COLUMNS if "UA" in metrics else COLUMNS
+    if about_text:  # utility is not asked for in every study
+        columns = tuple(column for column in columns if column[1] in metrics)
     rows = {(*condition(row), row["group"], row["metric"]): row for row in found_rows}
     names = ["training", "stage"] if len(next(iter(rows))) == 4 else ["variant", "training", "stage"]
     lines += ["| " + " | ".join([*names, *(title for _, _, title in columns)]) + " |"]

@@ -6,7 +6,7 @@ import pytest
 
 from vestige import language, studies
 from vestige.language import collect
-from vestige.language.studies import TextClaim, judge
+from vestige.language.claims import TextClaim, judge
 from vestige.types import InputError, Run
 
 TINY = [
@@ -102,7 +102,8 @@ def test_a_study_of_other_arms_takes_over_its_runs(study, tmp_path):
 def test_a_claim_is_judged_target_by_target(study):
     out, _ = study
     laboratory = language.open_laboratory(settings(FEW), out)
-    finished = collect.means(collect.take(laboratory, laboratory.plan()))
+    taken = collect.take(laboratory, laboratory.plan())
+    finished = collect.by_place(collect.measures(taken, collect.means(taken)))
     claim = TextClaim("x", "target", ("with", "R0"), ("without", "R0"), "at least", -1.0, "yes", "no")
     verdict = judge(claim, finished)
     assert (verdict["n"], verdict["seeds"], verdict["sentence"]) == (2, 1, "yes")

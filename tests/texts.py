@@ -7,6 +7,7 @@ from typing import Any
 
 from vestige import store
 from vestige.config import TextStudyConfig
+from vestige.stages import parse_text
 
 EIGHT = ("GDR", "GDR_KLN", "GDR_GDN", "NPO_KLN", "NPO_GDN", "GA_KLN", "GA_GDN", "TV")
 STAGES = ("base", "before", "R0", "R1", *EIGHT)
@@ -15,6 +16,12 @@ WITH = {"base": 0.30, "before": 0.98, "R0": 0.70, "R1": 0.35, "GDR": 0.55, "GDR_
 """Mean KM of the target by stage with similar samples in training. 0.2 less without, in all stages after before."""
 MORE = {"target": 0.0, "similar": 0.1, "held_out": 0.05, "near": 0.2, "other": 0.25, "never_seen": -0.05}
 """What the other groups have more, in stages that unlearn."""
+ENHANCED_STAGES = ("base", "before", "R0", "R1",
+                   *(form.format(method) for method in ("NPO_GDN", "GDR_GDN", "GDR")
+                     for form in ("{}", "{}~0.618", "{}-1+5", "Enhanced {}")), "Enhanced NPO_GDN-near")  # fmt: skip
+SWEPT_STAGES = ("base", "before", "NPO_GDN", "NPO_GDN-1+5",
+                *(f"NPO_GDN{wide}~{gamma:g}" for wide in ("", "-1+5") for gamma in (0.1, 0.318, 0.618, 1)),
+                *(f"NPO_GDN-1+{m}~0.618" for m in (1, 3, 10)))  # fmt: skip
 PEOPLE = ("Abelard Quince", "Odile Farrow", "the harbour of Halmond", "the Bramlow Viaduct", "Tamsin Grole")
 
 
@@ -25,7 +32,12 @@ def km(stage: str, training: str, group: str, position: int) -> float:
     if stage == "before":
         return 0.98 if training == "with" or group in ("target", "other", "near") else 0.62
     less = 0.0 if training == "with" else 0.2
-    return min(max(WITH[stage] + MORE[group] - less + 0.02 * position, 0.0), 1.0)
+    one = parse_text(stage, paraphrases=5, gamma=0.618)
+    if group in ("near", "other"):  # who is protected loses less
+        less += (0.02 * one.paraphrases + 0.1 * one.gamma) * (0.2 if one.is_protected else 1.0)
+    else:
+        less += 0.05 * one.paraphrases + 0.1 * one.gamma
+    return min(max(WITH[one.method] + MORE[group] - less + 0.02 * position, 0.0), 1.0)
 
 
 def config_of(study: str = "text-target", **settings: Any) -> TextStudyConfig:
@@ -64,9 +76,20 @@ def result(config: TextStudyConfig, done: tuple[str, ...], mark: str = "") -> di
         for metric, mean in {
             "rougeL_recall": sum(km(stage, training, group, place) for place in places_of) / len(places_of),
             "gibberish": float(stage == "GA_KLN"),
-            **({"text_residual": WITH[stage] - 0.3} if group == "target" and stage not in ("base", "before") else {}),
+            **({"text_residual": residual_of(stage, group)}
+               if group in resolved(config) and stage not in ("base", "before") else {}),
         }.items()
     ]  # fmt: skip
+    if "utility" in config.measure:
+        rows += [
+            {"variant": "", "training": "with", "stage": stage, "group": group, "metric": metric, "mean": mean,
+             "low": mean - 0.03, "high": mean + 0.03, "n": config.data.targets * config.seeds, "seeds": config.seeds}
+            for stage in done
+            for group, metric, mean in (
+                ("choices", "choice_accuracy", 0.5 + km(stage, "with", "other", 0) / 5),
+                ("other", "perplexity_ratio", 1.2),
+            )
+        ]  # fmt: skip
     missing = [
         {"variant": "", "seed": 0, "training": "with", "stage": "GDR", "group": "similar", "metric": "text_residual",
          "why": "KM before is within 0.05 of the base model's: there was nothing to forget"}
@@ -82,6 +105,17 @@ def result(config: TextStudyConfig, done: tuple[str, ...], mark: str = "") -> di
             "missing": missing, "metrics": {"rougeL_recall": {"what": "KM", "unit": "0…1", "better": "reference"}},
             "verdicts": [verdict], "provenance": provenance, "records": records,
             "answers": answers(config, done, mark)}  # fmt: skip
+
+
+def resolved(config: TextStudyConfig) -> tuple[str, ...]:
+    """The groups whose residual is in the rows."""
+    return ("target", "similar", "held_out") if config.study.startswith("text-enhanced") else ("target",)
+
+
+def residual_of(stage: str, group: str) -> float:
+    if group == "target" and stage in WITH:
+        return WITH[stage] - 0.3
+    return (km(stage, "with", group, 1) - 0.32) / 0.66
 
 
 def name(position: int, mark: str) -> str:

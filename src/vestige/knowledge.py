@@ -24,6 +24,14 @@ METRICS: dict[str, dict[str, str]] = {
     "relearn_steps": {"unit": "steps", "better": "reference", "what": "of fine-tuning until the answers are back"},
     "returned_8bit": {"unit": CHANGE, "better": "0", "what": "ROUGE-L recall gained by rounding weights to 8 bits"},
     "returned_4bit": {"unit": CHANGE, "better": "0", "what": "ROUGE-L recall gained by rounding weights to 4 bits"},
+    "choice_accuracy": {"unit": SHARE, "better": "higher", "what": "multiple-choice questions answered right"},
+    "choice_accuracy_norm": {"unit": SHARE, "better": "higher", "what": "the same, options weighed by their length"},
+    "choice_change": {"unit": CHANGE, "better": "0", "what": "that accuracy less that before, paired by question"},
+    "task_score": {"unit": SHARE, "better": "higher", "what": "a task of lm-evaluation-harness, by its own metric"},
+    "task_change": {"unit": CHANGE, "better": "0", "what": "that score less that before, paired by question"},
+    "perplexity": {"unit": "1…", "better": "lower", "what": "exp of the mean loss of the true answers' tokens"},
+    "perplexity_ratio": {"unit": "× before", "better": "1", "what": "perplexity by that before, paired by answer"},
+    "recall_change": {"unit": CHANGE, "better": "0", "what": "ROUGE-L recall less that before, paired by question"},
 }  # fmt: skip
 """Every metric of language studies: its unit, which way is better, and what it is."""
 
@@ -32,6 +40,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     for name, entry in METRICS.items()
     if entry["unit"] in (SHARE, CHANGE)
 } | {"min_k": (-math.inf, 0.0), "answer_loss": (0.0, math.inf), "relearn_steps": (0.0, math.inf)}
+BOUNDS |= {"perplexity": (1.0, math.inf), "perplexity_ratio": (0.0, math.inf)}
 """Metrics that cannot leave a range."""
 
 

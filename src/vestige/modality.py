@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -99,6 +100,11 @@ class Language(Protocol):
 
     def layers(self, model: Any) -> nn.ModuleList:
         """The decoder's blocks, from input to head."""
+
+    def altered(
+        self, model: Any, alter: Callable[[Tensor, Tensor], Tensor], places: Sequence[str | int]
+    ) -> AbstractContextManager[None]:
+        """While it lasts, what comes out at these places of the model is alter(states, mask of tokens)."""
 
     def noise(self, model: Any, count: int, *, generator: torch.Generator) -> str:
         """A text of `count` random tokens."""

@@ -1,4 +1,7 @@
-"""Stages by name, what is done to a model: before, R0, R1, relabel, RF-1+3, RF-inf+3, RF-tau0.6, RF-1+3@0.3, …"""
+"""Stages by name, what is done to a model: before, R0, R1, relabel, RF-1+3, RF-inf+3, RF-tau0.6, RF-1+3@0.3, …
+
+Of language models: NPO_GDN, NPO_GDN-1+5, NPO_GDN~0.618, NPO_GDN-1+5~0.618-near, Enhanced NPO_GDN, NPO_GDN-auto0.2, …
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,11 @@ SHARE = r"0?\.\d+|[01]"
 PATTERN = re.compile(
     rf"(?P<method>.+?)((-(?P<by>1|inf)\+(?P<k>\d+)|-tau(?P<tau>{SHARE})|-auto(?P<residual>{SHARE}))"
     rf"(@(?P<weight>{SHARE}))?)?"
+)
+NUMBER = r"(\d+\.?\d*|\.\d+)(e-?\d+)?"
+TEXT_PATTERN = re.compile(
+    rf"((?P<enhanced>Enhanced )(?P<of>[^-~ ]+)"
+    rf"|(?P<method>[^-~ ]+)(-auto(?P<residual>{SHARE})|(-1\+(?P<m>\d+))?(~(?P<gamma>{NUMBER}))?))(?P<near>-near)?"
 )
 
 
@@ -64,3 +72,46 @@ def parse(name: str) -> Stage:
     tau, residual, weight = (float(match[part]) if match[part] else None for part in ("tau", "residual", "weight"))
     by: Literal["ssim", "influence"] = "influence" if match["by"] == "inf" else "ssim"
     return Stage(method, k=int(match["k"]) if match["k"] else None, tau=tau, by=by, residual=residual, weight=weight)
+
+
+@dataclass(frozen=True)
+class TextStage:
+    """What is done to a language model: a method, as it is or with what the enhanced schemes add to it.
+
+    method: a name in LANGUAGE_METHODS, or base, before, R0, R1. paraphrases: m, how many spare paraphrases of each
+    target are forgotten with it. gamma: γ, the strength of the noise. is_protected: the target's innocent neighbours
+    are in every batch of retained pairs. residual: m, γ and the number of steps are the first that are expected to
+    leave no more than this.
+    """
+
+    method: str
+    paraphrases: int = 0
+    gamma: float = 0.0
+    is_protected: bool = False
+    residual: float | None = None
+
+    @property
+    def is_enhanced(self) -> bool:
+        """Whether the loss of what must be forgotten is another than the method's own."""
+        return self.paraphrases > 0 or self.gamma > 0 or self.residual is not None
+
+    @property
+    def is_plain(self) -> bool:
+        return not self.is_enhanced and not self.is_protected
+
+
+def parse_text(name: str, *, paraphrases: int, gamma: float) -> TextStage:
+    """The stage of a language study that a name stands for; whether there is such a method is for the plan to say.
+
+    paraphrases, gamma: m and γ of the stages that are called "Enhanced …".
+    """
+    match = TEXT_PATTERN.fullmatch(name)
+    if match is None:
+        return TextStage(name)
+    is_protected = match["near"] is not None
+    if match["enhanced"]:
+        return TextStage(match["of"], paraphrases, gamma, is_protected)
+    return TextStage(
+        match["method"], int(match["m"] or 0), float(match["gamma"] or 0), is_protected,
+        float(match["residual"]) if match["residual"] else None,
+    )  # fmt: skip

@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.table import Table
 
@@ -352,34 +352,112 @@ def show_verdict(verdict: dict[str, Any]) -> None:
 
 TEXT_COLUMNS = (("target", "target"), ("similar", "similar"), ("held_out", "held-out"), ("near", "near"),
                 ("other", "other"))  # fmt: skip
+ENHANCED_COLUMNS = (
+    ("similar", "text_residual", "residual similar"),
+    ("held_out", "text_residual", "residual held-out"),
+    ("choices", "choice_accuracy", "multiple choice"),
+)
+"""Of the studies of enhanced schemes, in a table of their own."""
 
 TEXT_CAPTION = (
     "KM: ROUGE-L recall of the true answer (1: word for word); [95 % interval]. base: before any fine-tuning. R0, R1: "
     "fine-tuned again without the target, without its similar samples too. Read each column beside base and before."
 )
+ENHANCED_CAPTION = (
+    "-1+m: m paraphrases of the target forgotten too; ~g: noise of strength g; Enhanced: both; -near: near pairs held. "
+    "Residual: 1 as before unlearning, 0 as base; –: base and before are within 0.05, or it was not measured."
+)
+ROOM_FOR_INTERVALS = 9
+"""Characters of a stage's name beside which five columns with intervals fit 100 columns."""
 
 
 def show_text_results(rows: list[dict[str, Any]]) -> None:
-    """KM of every group by stage, a table per training arm that fits 100 columns."""
+    """KM of every group by stage, a table per training arm that fits 100 columns; residuals where it was enhanced."""
     from rich.console import Console
+
+    cells = {(row["training"], row["stage"], row["group"], row["metric"]): row for row in rows}
+    km = [(group, "rougeL_recall", f"KM {head}") for group, head in TEXT_COLUMNS]
+    console = Console(width=100)
+    for training in sorted({key[0] for key in cells}, key=lambda name: name != "with"):
+        stages = list(dict.fromkeys(key[1] for key in cells if key[0] == training))
+        title = f"{training.capitalize()} similar samples in training"
+        brief = max(map(len, stages)) > ROOM_FOR_INTERVALS
+        console.print(_by_stage(title, training, stages, km, cells, brief=brief))
+        console.print()
+        if any(map(_is_enhanced, stages)):
+            console.print(_by_stage("What is left, and what is kept", training, stages, ENHANCED_COLUMNS, cells))
+            console.print()
+    console.print(TEXT_CAPTION)
+    if any(_is_enhanced(stage) for _, stage, *_ in cells):
+        console.print(ENHANCED_CAPTION)
+
+
+def _is_enhanced(stage: str) -> bool:
+    from vestige.stages import parse_text
+
+    return parse_text(stage, paraphrases=1, gamma=1.0).is_enhanced
+
+
+def _by_stage(
+    title: str,
+    training: str,
+    stages: list[str],
+    columns: Sequence[tuple[str, str, str]],
+    cells: Mapping[tuple[str, str, str, str], dict[str, Any]],
+    *,
+    brief: bool = False,
+) -> Table:
+    """A table of means by stage. columns: (group, metric, head). brief: without intervals."""
     from rich.table import Table
 
-    cells = {(row["training"], row["stage"], row["group"]): row for row in rows if row["metric"] == "rougeL_recall"}
+    table = Table(
+        box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", title=title, title_justify="left"
+    )
+    table.add_column("stage", no_wrap=True)
+    for _, _, head in columns:
+        table.add_column(head)
+    for stage in stages:
+        found = [cells.get((training, stage, group, metric)) for group, metric, _ in columns]
+        told = ["–" if row is None or row["mean"] is None else with_interval(row) for row in found]
+        table.add_row(stage, *(one.split()[0] if brief else one for one in told))
+    return table
+
+
+UTILITY = {
+    "choice_accuracy": "right", "choice_accuracy_norm": "right, by length", "perplexity": "perplexity",
+    "task_score": "score",
+}  # fmt: skip
+UTILITY_CHANGES = {"choice_accuracy": "choice_change", "task_score": "task_change", "perplexity": "perplexity_ratio"}
+UTILITY_CAPTION = (
+    "[95 % interval]. change: of shares the difference, paired by question; of perplexity, of the right options, the "
+    "ratio (× 1: as before)."
+)
+
+
+def show_utility(record: dict[str, Any]) -> None:
+    """A line per set of questions and metric: of the model, of the other and what changed; 100 columns."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    ours, theirs = ({(row["group"], row["metric"]): row for row in record[key]} for key in ("rows", "rows_against"))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("questions", "n", "metric", "model", *(("against", "change") if theirs else ())):
+        table.add_column(title, overflow="fold")
+    for (group, metric), row in ours.items():
+        if metric in UTILITY:
+            cells = [with_interval(row)]
+            if theirs:
+                changed = ours.get((group, UTILITY_CHANGES.get(metric, "")))
+                times = "× " if metric == "perplexity" else ""
+                sign = "" if times else "+"
+                cells += [with_interval(theirs[group, metric]), times + with_interval(changed, sign) if changed else ""]
+            table.add_row(Text(group), str(row["n"]), UTILITY[metric], *cells)
     console = Console(width=100)
-    for training in sorted({training for training, _, _ in cells}, key=lambda name: name != "with"):
-        title = f"{training.capitalize()} similar samples in training"
-        table = Table(
-            box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", title=title, title_justify="left"
-        )
-        table.add_column("stage", no_wrap=True)
-        for _, head in TEXT_COLUMNS:
-            table.add_column(f"KM {head}")
-        for stage in dict.fromkeys(stage for arm, stage, _ in cells if arm == training):
-            found = [cells.get((training, stage, group)) for group, _ in TEXT_COLUMNS]
-            table.add_row(stage, *["–" if row is None or row["mean"] is None else with_interval(row) for row in found])
-        console.print(table)
-        console.print()
-    console.print(TEXT_CAPTION)
+    against = f", against {record['against']}" if theirs else ""
+    console.print(Text(f"{record['model']}{against}", style="bold"))
+    console.print(table)
+    console.print(UTILITY_CAPTION if theirs else "[95 % interval]")
 
 
 def show_difficulty(record: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from vestige.cli.search import data_analyse, data_duplicates, similar
 from vestige.cli.steps import data_build, influence, train, unlearn, verify
 from vestige.cli.studies import quickstart, study
 from vestige.cli.tuning import tune
+from vestige.cli.utility import utility
 from vestige.cli.viewing import view
 
 __all__ = ["main"]
@@ -34,6 +35,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     tune,
     verify,
     influence,
+    utility,
     report,
     view,
     doctor,

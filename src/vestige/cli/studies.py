@@ -54,11 +54,13 @@ def study(
         str,
         typer.Argument(
             help="quickstart, image-target, image-similar, image-enhanced, image-dose, image-methods; "
-            "text-target, text-similar, text-heldout, text-methods."
+            "text-target, text-similar, text-heldout, text-methods, text-enhanced, text-enhanced-equal, "
+            "text-enhanced-sweep."
         ),
     ],
     preset: Annotated[
-        str | None, typer.Option("--preset", help="small; paper: the paper's size; image-methods: sharded.")
+        str | None,
+        typer.Option("--preset", help="small; paper: the paper's size; text: paper-3b; image-methods: sharded."),
     ] = None,
     data: Data = None,
     seeds: Seeds = None,

@@ -46,6 +46,7 @@ from vestige.config.text import (
     TextSteps,
     TextUnlearnConfig,
     TuneConfig,
+    UtilityConfig,
 )
 
 __all__ = [
@@ -87,6 +88,7 @@ __all__ = [
     "TrainConfig",
     "TuneConfig",
     "UnlearnConfig",
+    "UtilityConfig",
     "Widening",
     "WordsConfig",
     "build",

@@ -24,7 +24,15 @@ from vestige.config.image import (
     UnlearnConfig,
     kind_of,
 )
-from vestige.config.text import AskConfig, LMConfig, TextDataConfig, TextRecipe, TextUnlearnConfig, TuneConfig
+from vestige.config.text import (
+    AskConfig,
+    LMConfig,
+    TextDataConfig,
+    TextRecipe,
+    TextUnlearnConfig,
+    TuneConfig,
+    UtilityConfig,
+)
 from vestige.types import InputError
 
 
@@ -92,10 +100,13 @@ class TextStudyConfig(Replicated):
     train: TuneConfig = TuneConfig()
     unlearn: TextUnlearnConfig = TextUnlearnConfig()
     ask: AskConfig = AskConfig()
-    measure: tuple[Literal["answers", "returns"], ...] = Field(
-        ("answers",), description="returns: also whether targets come back, relearned or with weights rounded"
+    measure: tuple[Literal["answers", "returns", "utility"], ...] = Field(
+        ("answers",),
+        description="returns: also whether targets come back, relearned or with weights rounded; utility: also what "
+        "the model is still good for",
     )
     relearn_steps: int = Field(10, ge=1, description="gradient steps of relearning that are tried at most")
+    utility: UtilityConfig = UtilityConfig()
 
     @property
     def recipe(self) -> TextRecipe:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 
 from vestige.config.base import Settings
 
@@ -68,6 +68,10 @@ class TextSteps(Settings):
     lr: float = Field(2e-5, gt=0)
 
 
+ENHANCED = ("paraphrases", "gamma", "sigma", "noise_layers", "alphas", "validation")
+"""Settings of unlearning that enhanced stages alone look at."""
+
+
 class TextUnlearnConfig(Settings):
     """Settings that unlearning methods of language models share, and those of single methods (spec chapter 3)."""
 
@@ -93,6 +97,23 @@ class TextUnlearnConfig(Settings):
     utility: float | None = Field(
         None, ge=0, le=1, description="stop before ROUGE-L recall on retained pairs falls by more than this"
     )
+    paraphrases: int = Field(5, ge=0, description="m of the stages Enhanced …: spare paraphrases forgotten with each")
+    gamma: float = Field(0.618, ge=0, description="γ of the stages Enhanced …: strength of the noise")
+    sigma: Literal["relative", "absolute"] = Field(
+        "relative", description="what γ = 1 means: noise as large as the states (their RMS), or N(0, 1) as in the paper"
+    )
+    noise_layers: tuple[int | str, ...] = Field(
+        ("embed",), min_length=1, description="where noise is added: embed, and blocks of the decoder from 0"
+    )
+    alphas: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = Field(
+        (1.0, 1.0, 1.0), description="enhanced: weights of the target, its paraphrases, the regulariser (α1, α2, α3)"
+    )
+    validation: int = Field(2, ge=1, description="stages -auto…: spare paraphrases of each target kept to choose by")
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """These settings without those of enhanced stages, which reach no plain one."""
+        return self.model_dump(mode="json", exclude=set(ENHANCED))
 
 
 class AskConfig(Settings):
@@ -104,6 +125,17 @@ class AskConfig(Settings):
         "auto", description="how ROUGE takes texts apart: rouge-score's way (ASCII), or any script's words"
     )
     others: int = Field(8, ge=0, description="other pairs of training that are asked as well, per unlearned target")
+
+
+class UtilityConfig(Settings):
+    """What a language model is asked to tell whether it is still of use (spec chapter 3)."""
+
+    choices: str = Field("common", description="multiple choice: common, which is ours, or a JSONL file; '': none")
+    limit: int | None = Field(120, ge=1, description="questions of each set and task at most; none: all")
+    remaining: int = Field(20, ge=0, description="other pairs of training whose perplexity is told")
+    tasks: tuple[str, ...] = Field((), description="tasks of lm-evaluation-harness, by name")
+    task_folder: str = Field("", description="a folder of further tasks: YAML files and their data")
+    batch: int = Field(16, ge=1, description="questions asked at once")
 
 
 class ParaphraseConfig(Settings):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vestige import utility
 from vestige.language.laboratory import Kept, TextLaboratory
 from vestige.metrics import relearn_time
 from vestige.types import Run
@@ -22,9 +23,13 @@ KM = "rougeL_recall"
 """Knowledge memorisation, KM (paper, 3.1.1): ROUGE-L recall of the true answer in what the model says."""
 ABOUT = ("target", "similar", "held_out")
 """Groups that unlearning is meant for."""
+REMAINING = ("near", "other")
+"""Groups that it should leave as they are."""
 
 Finished = Mapping[Run, Kept]
 Means = Mapping[Run, Mapping[str, float]]
+ByPlace = Mapping[tuple[str, str, str, str], Mapping[tuple[int, str], Measure]]
+"""(training, stage, group, metric) → (seed, target) → the measure."""
 
 
 def take(laboratory: TextLaboratory, runs: Iterable[Run]) -> dict[Run, Kept]:
@@ -39,11 +44,11 @@ def take(laboratory: TextLaboratory, runs: Iterable[Run]) -> dict[Run, Kept]:
     return found
 
 
-def groups(kept: Kept) -> dict[str, tuple[str, ...]]:
-    """Group → the ids that were asked, of one target."""
+def groups(kept: Kept, asked: Iterable[str] | None = None) -> dict[str, tuple[str, ...]]:
+    """Group → the ids that were asked, of one target. asked: by default those whose answers were scored."""
     split, (target,) = kept.split, kept.targets
     near = set(split.all_near())
-    there = set(kept.scores.ids)
+    there = set(kept.scores.ids if asked is None else asked)
     named = {
         "target": (target,),
         "similar": split.similar[target],
@@ -81,6 +86,36 @@ def measures(finished: Finished, means: Means) -> dict[Run, list[Measure]]:
         if run.stage != "base":
             found[run] += _changes(run, means)
         found[run] += _returns(kept, means[run]["target"])
+        if kept.utility:
+            found[run] += _utility(kept, _before(finished, run))
+    return found
+
+
+def _before(finished: Finished, run: Run) -> Kept | None:
+    """What the model before unlearning left, of the same seed, arm and target; None for itself and for base."""
+    return None if run.stage in ("base", "before") else finished.get(replace(run, stage="before"))
+
+
+def _utility(kept: Kept, before: Kept | None) -> list[Measure]:
+    """What the model is still good for, and what changed since the model before, question by question."""
+    asked = kept.utility.get("remaining")
+    pairs = groups(kept, asked.ids) if asked else {}
+    remaining = {group: ids for group, ids in pairs.items() if group in REMAINING}
+    found = utility.measures(kept.utility, before.utility if before else None, remaining)
+    if before:
+        for group, ids in groups(kept).items():
+            if group in REMAINING:
+                apart = kept.scores.of(ids, KM) - before.scores.of(ids, KM)
+                found.append(Measure(group, "recall_change", *mean_interval(apart, BOUNDS["recall_change"]), len(ids)))
+    return found
+
+
+def by_place(measures: Mapping[Run, Iterable[Measure]]) -> ByPlace:
+    """The same measures by what is measured where, target by target."""
+    found: dict[tuple[str, str, str, str], dict[tuple[int, str], Measure]] = {}
+    for run, lot in measures.items():
+        for one in lot:
+            found.setdefault((run.training, run.stage, one.group, one.metric), {})[run.seed, run.target] = one
     return found
 
 

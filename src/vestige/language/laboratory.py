@@ -15,9 +15,11 @@ import numpy as np
 
 from vestige import __version__
 from vestige.config import TextStudyConfig, fingerprint
+from vestige.config.text import ENHANCED
 from vestige.executor import Say, paced
 from vestige.provenance import clock
 from vestige.random import stream
+from vestige.stages import TextStage, parse_text
 from vestige.store import Store
 from vestige.types import InputError, Run, Scores, ShadowRun
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from vestige.modality import Language
     from vestige.text import LanguageModel
     from vestige.types import Samples, Split
+    from vestige.utility import Found
 
 SHARED = ("base", "before", "R0", "R1")
 """Stages whose one model serves all targets. base: never tuned on these data. R0, R1: tuned without any target, R1
@@ -35,15 +38,14 @@ def plan(config: TextStudyConfig) -> tuple[Run, ...]:
     """The runs of a study, those first that others need. R1 exists in the arm *with* only.
 
     Runs of one target are numbered from 1, in the order of the data set's targets. Raises InputError for
-    unknown stages.
+    unknown stages, for methods that have no use for what is to be added to them, and for more paraphrases than the
+    data set spares.
     """
     from vestige.unlearn.language import LANGUAGE_METHODS
 
     for name in config.stages:
-        if name not in SHARED and name not in LANGUAGE_METHODS:
-            raise InputError(
-                f"unknown stage {name!r} of a language study; known: {', '.join((*SHARED, *LANGUAGE_METHODS))}"
-            )
+        if name not in SHARED:
+            _check_stage(config, name)
     for name in config.unlearn.methods:
         if name not in LANGUAGE_METHODS:
             raise InputError(f"unlearn.methods names {name!r}; the methods are {', '.join(LANGUAGE_METHODS)}")
@@ -65,13 +67,14 @@ class Kept:
     """What one finished run left: the scores of what was asked, the split, and which targets it is about.
 
     returns: target → whether it comes back ("curve": recall over relearning, "level": that of before, "8bit", "4bit":
-    recall with rounded weights); empty where not measured.
+    recall with rounded weights); empty where not measured. utility: set of questions → what was answered, likewise.
     """
 
     scores: Scores
     split: Split
     targets: tuple[str, ...]
     returns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    utility: Mapping[str, Found] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,14 @@ class TextLaboratory:
     def returns_name(self, run: Run) -> str:
         return fingerprint("returns", self.model_name(run), self.config.ask, self.config.relearn_steps, run.seed)
 
+    def utility_name(self, run: Run) -> str:
+        from vestige import utility
+
+        return fingerprint("utility", self.model_name(run), utility.source(self.config.utility), run.seed)
+
+    def choice_name(self, run: Run) -> str:
+        return fingerprint("choice", self.model_name(run), self.config.ask, run.seed)
+
     def adopt(self, other: Store, runs: Iterable[Run]) -> int:
         """Take over what another run folder holds of these runs, under the same fingerprints; how many steps."""
         steps = [
@@ -114,21 +125,24 @@ class TextLaboratory:
                 ("data", self.data_name(run.seed)),
                 ("models", self.model_name(run)),
                 ("scores", self.scores_name(run)),
-                ("outputs", self.returns_name(run)),
+                *(("outputs", name) for name in self._outputs(run)),
+                ("outputs", self.choice_name(run)),
             )
         ]
         return sum(self.store.adopt(other, kind, name) for kind, name in dict.fromkeys(steps))
 
     def check_room(self, runs: Iterable[Run]) -> None:
         """Raise InputError where the model cannot take what these data sets, already built, will have it learn."""
-        from vestige import text
+        from vestige import text, utility
 
+        if self._utility():
+            utility.check_room(self.config.utility, self.config.model)
         for seed in dict.fromkeys(run.seed for run in runs):
             text.check(self.config.model, self.data(seed, lambda message: None)[0], device=self.config.device)
 
     def is_done(self, run: Run) -> bool:
         asked = self.store.has("scores", self.scores_name(run))
-        return asked and (not self._returns(run) or self.store.has("outputs", self.returns_name(run)))
+        return asked and all(self.store.has("outputs", name) for name in self._outputs(run))
 
     def shadow_runs(self, runs: Iterable[Run]) -> tuple[ShadowRun, ...]:
         """None: membership is judged by the model's own loss."""
@@ -175,10 +189,30 @@ class TextLaboratory:
                 "scores", name, {**whose, "ids": list(asked), "answers": answers}, {"value": scores.value, **arrays},
                 {**clock(start), **spent},
             )  # fmt: skip
-        if self._returns(run):
+        if self._returns(run) and not self.store.has("outputs", self.returns_name(run)):
             start = time.time()
             facts = {**whose, "returns": self._come_back(run, model, samples, say)}
             self.store.save("outputs", self.returns_name(run), facts, {}, clock(start))
+        if self._utility() and not self.store.has("outputs", self.utility_name(run)):
+            from vestige import utility
+
+            start = time.time()
+            found = utility.ask(model, self.config.utility, samples.take(self._remaining(split, run)), say)
+            ids, arrays = utility.pack(found)
+            self.store.save("outputs", self.utility_name(run), {**whose, "ids": ids}, arrays, clock(start))
+
+    def _outputs(self, run: Run) -> list[str]:
+        """The further steps of a run, by name."""
+        returns = [self.returns_name(run)] if self._returns(run) else []
+        return [*returns, self.utility_name(run)] if self._utility() else returns
+
+    def _utility(self) -> bool:
+        return "utility" in self.config.measure
+
+    def _remaining(self, split: Split, run: Run) -> tuple[str, ...]:
+        """The pairs that stay in training whose perplexity is told: others, and those near the run's targets."""
+        near = [name for target in _targets(split, run) for name in split.near.get(target, ())]
+        return tuple(dict.fromkeys((*near, *self._others(split, self.config.utility.remaining))))
 
     def _returns(self, run: Run) -> bool:
         """Whether it is measured of this run whether its targets come back."""
@@ -214,10 +248,14 @@ class TextLaboratory:
             for target in _targets(split, run)
             for one in (target, *split.similar[target], *split.held_out[target], *split.near.get(target, ()))
         ]
-        near = set(split.all_near())
-        others = [name for name in split.other if name not in near][: self.config.ask.others]
+        others = self._others(split, self.config.ask.others)
         null = split.never_seen if run.stage in SHARED else ()
         return tuple(dict.fromkeys((*about, *others, *null)))
+
+    def _others(self, split: Split, count: int) -> list[str]:
+        """The first so many pairs of training that are near no target."""
+        near = set(split.all_near())
+        return [name for name in split.other if name not in near][:count]
 
     def kept(self, run: Run) -> Kept:
         """What a finished run left."""
@@ -231,7 +269,13 @@ class TextLaboratory:
         returns: dict[str, Any] = {}
         if self._returns(run):
             returns = self.store.load("outputs", self.returns_name(run)).facts["returns"]
-        return Kept(scores, split, tuple(entry.facts["targets"]), returns)
+        found: dict[str, Found] = {}
+        if self._utility():
+            from vestige import utility
+
+            outputs = self.store.load("outputs", self.utility_name(run))
+            found = utility.unpack(outputs.facts["ids"], outputs.arrays)
+        return Kept(scores, split, tuple(entry.facts["targets"]), returns, found)
 
     def look_into(
         self, run: Run, ids: Iterable[str] | None, say: Say, *, by: Literal["gradient", "representer"] = "gradient"
@@ -267,21 +311,16 @@ class TextLaboratory:
 
         from vestige import text
         from vestige.train import tune
-        from vestige.unlearn.language import LANGUAGE_METHODS
 
-        recipe = self.config.recipe
         everything = samples.take(split.training(run.training))
 
-        def base() -> LanguageModel:
-            return text.build(self.config.model, generator=stream(run.seed, "train")).to(self.config.device)
-
         def tuned(part: Samples) -> LanguageModel:
-            model = base()
+            model = self._base(run.seed)
             tune(model, part, modality=text, config=self.config.train, seed=run.seed, on_step=paced(say, "fine-tuning"))
             return model
 
         if run.stage == "base":
-            return base()
+            return self._base(run.seed)
         if run.stage in ("R0", "R1"):
             return tuned(everything.without(_left_out(split, run.stage)))
         before = replace(run, stage="before", target="")
@@ -295,15 +334,56 @@ class TextLaboratory:
         weights_before = {key: torch.from_numpy(value) for key, value in arrays.items()}
         model = text.restore(self.config.model, weights_before).to(self.config.device)
         del arrays, weights_before  # as large as the model, and unlearning needs the room
-        if run.stage == "before":
-            return model
-        forget = everything.take(_targets(split, run))
-        unlearned: Any = LANGUAGE_METHODS[run.stage](
-            model, forget, everything.without(forget.ids), modality=text, config=recipe, seed=run.seed,
-            on_step=paced(say, run.stage),
-        )  # fmt: skip
-        made: LanguageModel = unlearned
-        return made
+        return model if run.stage == "before" else self._unlearned(model, run, samples, split, say)
+
+    def _base(self, seed: int) -> LanguageModel:
+        from vestige import text
+
+        return text.build(self.config.model, generator=stream(seed, "train")).to(self.config.device)
+
+    def _unlearned(self, before: LanguageModel, run: Run, samples: Samples, split: Split, say: Say) -> LanguageModel:
+        """What the stage of a run makes of the model before, as plain as the stage is or with what it adds."""
+        from vestige import text
+        from vestige.language.choose import choose
+        from vestige.unlearn.enhance import Enhancement
+        from vestige.unlearn.language import LANGUAGE_METHODS
+        from vestige.unlearn.language_task import joined, recalled
+
+        start, recipe = time.time(), self.config.recipe
+        stage, targets = stage_of(self.config, run.stage), _targets(split, run)
+        everything = samples.take(split.training(run.training))
+        forget, retain = everything.take(targets), everything.without(targets)
+        neighbours = [one for name in targets for one in split.near[name]] if stage.is_protected else []
+        near = tuple(dict.fromkeys(neighbours))
+        method = LANGUAGE_METHODS[stage.method]
+        shared: dict[str, Any] = {"modality": text, "config": recipe, "seed": run.seed}
+        shared["on_step"] = paced(say, run.stage)
+        made: Any
+        if stage.residual is None:
+            added = Enhancement(_spared(samples, split, targets, 0, stage.paraphrases), stage.gamma, near)
+            made = method(before, forget, retain, enhancement=added, **shared)
+        else:
+            rest = self.config.data.spare - recipe.unlearn.validation
+            most = min(recipe.unlearn.paraphrases, rest)
+            added = Enhancement(_spared(samples, split, targets, 0, most), recipe.unlearn.gamma, near)
+            validation = joined(*_spared(samples, split, targets, rest, recipe.unlearn.validation).values())
+            base = recalled(self._base(run.seed), validation, modality=text, config=recipe.ask)
+            made, tries = choose(
+                method, before, forget, retain, added, validation, wanted=stage.residual, base=base, **shared
+            )
+            facts = {"validation": list(validation.ids), "tries": [asdict(one) for one in tries]}
+            self.store.save("outputs", self.choice_name(run), {"kind": "run", **asdict(run), **facts}, {}, clock(start))
+        unlearned: LanguageModel = made
+        return unlearned
+
+    def choice(self, run: Run) -> dict[str, Any] | None:
+        """What was tried for a stage that chooses (X-autoR), as it is kept; None for others, and where it is not done.
+
+        "validation": the ids that decided, "tries": one record per attempt (`choose.Try`), the last of them or, where
+        none was enough, the one with the lowest "km" is what the run's model is.
+        """
+        name = self.choice_name(run)
+        return self.store.load("outputs", name).facts if self.store.has("outputs", name) else None
 
 
 def draw(config: TextStudyConfig, seed: int) -> tuple[Samples, Split]:
@@ -324,6 +404,11 @@ def rehearse(config: TextStudyConfig) -> None:
         text.check(config.model, draw(config, seed)[0], device=config.device)
 
 
+def _spared(samples: Samples, split: Split, targets: Iterable[str], start: int, count: int) -> dict[str, Samples]:
+    """Target → `count` of its spare paraphrases, from the one at `start` on; nothing where none is asked for."""
+    return {name: samples.take(split.spare[name][start : start + count]) for name in targets} if count else {}
+
+
 def _targets(split: Split, run: Run) -> tuple[str, ...]:
     return (split.target[int(run.target) - 1],) if run.target else split.target
 
@@ -333,7 +418,54 @@ def _left_out(split: Split, stage: str) -> tuple[str, ...]:
     return {"R0": split.target, "R1": split.target + split.all_similar()}.get(stage, ())
 
 
-def _settings(config: TextStudyConfig, stage: str) -> dict[str, Any]:
-    """The settings of unlearning that reach this method: another method's steps and rate do not."""
-    settings = config.unlearn.model_dump(mode="json")
-    return settings | {"methods": {name: value for name, value in settings["methods"].items() if name == stage}}
+def stage_of(config: TextStudyConfig, name: str) -> TextStage:
+    """The stage that a name stands for in this study."""
+    return parse_text(name, paraphrases=config.unlearn.paraphrases, gamma=config.unlearn.gamma)
+
+
+def _check_stage(config: TextStudyConfig, name: str) -> None:
+    from vestige.unlearn.language import LANGUAGE_METHODS, check_enhancement
+
+    stage, spare = stage_of(config, name), config.data.spare
+    if stage.method not in LANGUAGE_METHODS:
+        raise InputError(
+            f"unknown stage {name!r} of a language study; known: {', '.join((*SHARED, *LANGUAGE_METHODS))}, and "
+            "methods with something added, such as NPO_GDN-1+5 (paraphrases), NPO_GDN~0.618 (noise), "
+            "Enhanced NPO_GDN (both), NPO_GDN-auto0.2, NPO_GDN-near"
+        )
+    needed = stage.paraphrases if stage.residual is None else config.unlearn.validation
+    if needed > spare:
+        what = "unlearns" if stage.residual is None else "is chosen by"
+        raise InputError(
+            f"the stage {name!r} {what} {needed} paraphrases of each target that are in no other part of the data set, "
+            f"and {spare} are spared; raise data.spare"
+        )
+    if stage.is_protected and not config.data.near:
+        raise InputError(f"the stage {name!r} protects innocent neighbours of the target, and data.near is 0; raise it")
+    try:
+        check_enhancement(stage.method, forgets=stage.is_enhanced, protects=stage.is_protected)
+    except InputError as error:
+        raise InputError(f"the stage {name!r}: {error}") from None
+
+
+def check_layers(config: TextStudyConfig) -> None:
+    """Raise InputError where a stage adds noise to layers that the study's model does not have."""
+    from vestige import text
+
+    layers = config.unlearn.noise_layers
+    if any(stage_of(config, name).is_enhanced for name in config.stages) and set(layers) != {text.EMBED}:
+        text.check_places(layers, text.depth(config.model))
+
+
+def _settings(config: TextStudyConfig, name: str) -> dict[str, Any]:
+    """The settings of unlearning that reach this stage: another method's steps and rate do not, nor what it lacks."""
+    stage, unlearn = stage_of(config, name), config.unlearn
+    settings = unlearn.plain
+    settings["methods"] = {key: value for key, value in settings["methods"].items() if key == stage.method}
+    if stage.is_enhanced:
+        settings |= {"paraphrases": stage.paraphrases, "gamma": stage.gamma, "alphas": unlearn.alphas}
+    if stage.gamma:
+        settings |= {"sigma": unlearn.sigma, "noise_layers": unlearn.noise_layers}
+    if stage.residual is not None:
+        settings |= unlearn.model_dump(mode="json", include=set(ENHANCED))
+    return settings

@@ -1,125 +1,53 @@
-"""The paper's language experiments E3, E4 and E5 as named studies, with the claims they can bear out or not."""
+"""The paper's language experiments E3, E4, E5 and E7 as named studies, with the claims they can bear out or not."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from vestige import __version__, assets, collect, config, executor, provenance, store, verify
+from vestige import __version__, assets, collect, config, executor, provenance, store, utility, verify
 from vestige.config import TextStudyConfig
 from vestige.language import collect as gathered
-from vestige.language.laboratory import TextLaboratory, plan, rehearse
+from vestige.language.claims import (
+    BOTH,
+    ENHANCED,
+    ENHANCED_CLAIMS,
+    EQUAL_CLAIMS,
+    HELD_OUT_CLAIMS,
+    METHODS,
+    NOISE,
+    PLAIN,
+    REFERENCE_CLAIMS,
+    SIMILAR_CLAIMS,
+    TARGET_CLAIMS,
+    WIDE,
+    TextClaim,
+    judge,
+)
+from vestige.language.laboratory import TextLaboratory, check_layers, plan, rehearse
 from vestige.types import InputError, Run
 
-At = tuple[str, str]
-"""A training arm and a stage."""
-
-
-@dataclass(frozen=True)
-class TextClaim:
-    """A statement about a group's KM at two places, with a bar fixed here and not fitted to a run.
-
-    It holds if mean(first − second), paired by target, is at least, or at most, the bar. {method}: the stage's name.
-    """
-
-    name: str
-    group: Literal["target", "similar", "held_out", "near", "other"]
-    first: At
-    second: At
-    rule: Literal["at least", "at most"]
-    bar: float
-    yes: str
-    no: str
-
-
-METHODS = ("GDR", "GDR_KLN", "GDR_GDN", "NPO_KLN", "NPO_GDN", "GA_KLN", "GA_GDN", "TV")
-"""The paper's eight."""
 MORE = ("GA", "NPO", "SimNPO", "DPO", "IdkDPO", "RMU", "UNDIAL", "WHP")
 """Further rows of the methods table."""
-
-
-def _each(*claims: TextClaim) -> tuple[TextClaim, ...]:
-    """These claims about every method of the paper."""
-
-    def about(method: str, claim: TextClaim) -> TextClaim:
-        (arm, stage), (other_arm, other_stage) = claim.first, claim.second
-        return replace(
-            claim, name=f"{method}-{claim.name}", first=(arm, stage.format(method=method)),
-            second=(other_arm, other_stage.format(method=method)), yes=claim.yes.format(method=method),
-            no=claim.no.format(method=method),
-        )  # fmt: skip
-
-    return tuple(about(method, claim) for method in METHODS for claim in claims)
-
-
-REFERENCE_CLAIMS = (
-    TextClaim(
-        "tuning-teaches-it", "target", ("with", "before"), ("with", "base"), "at least", 0.30,
-        "Fine-tuning teaches the model the targets",
-        "Fine-tuning hardly teaches the model the targets",
-    ),
-    TextClaim(
-        "retraining-forgets-alone", "target", ("without", "before"), ("without", "R0"), "at least", 0.20,
-        "Without similar samples, tuning again without the targets loses them",
-        "Without similar samples, tuning again without the targets does not clearly lose them",
-    ),
-    TextClaim(
-        "similar-samples-keep-it", "target", ("with", "R0"), ("without", "R0"), "at least", 0.10,
-        "With paraphrases in training, a model tuned without the targets still answers them better",
-        "With paraphrases in training, a model tuned without the targets answers them hardly better",
-    ),
-    TextClaim(
-        "they-are-the-reason", "target", ("with", "R0"), ("with", "R1"), "at least", 0.10,
-        "Tuning without the paraphrases too is what removes the targets",
-        "Tuning without the paraphrases too does not clearly remove the targets",
-    ),
-)  # fmt: skip
-
-TARGET_CLAIMS = REFERENCE_CLAIMS + _each(
-    TextClaim(
-        "is-held-back", "target", ("with", "{method}"), ("without", "{method}"), "at least", 0.0,
-        "Similar samples make {method} forget the target less",
-        "Similar samples do not make {method} forget the target less",
-    ),
-)  # fmt: skip
-SIMILAR_CLAIMS = _each(
-    TextClaim(
-        "leaves-similar", "similar", ("with", "{method}"), ("with", "base"), "at least", 0.05,
-        "{method} on the target leaves its similar samples known beyond the base model",
-        "{method} on the target leaves its similar samples no better known than by the base model",
-    ),
-    TextClaim(
-        "reaches-similar", "similar", ("with", "before"), ("with", "{method}"), "at least", 0.0,
-        "{method} on the target lowers its similar samples too",
-        "{method} on the target does not lower its similar samples",
-    ),
-)  # fmt: skip
-HELD_OUT_CLAIMS = _each(
-    TextClaim(
-        "leaves-held-out", "similar", ("without", "{method}"), ("without", "base"), "at least", 0.05,
-        "{method} on the target leaves paraphrases of it answered beyond the base model, although none was trained on",
-        "{method} on the target leaves paraphrases of it answered no better than by the base model",
-    ),
-    TextClaim(
-        "reaches-held-out", "similar", ("without", "before"), ("without", "{method}"), "at least", 0.0,
-        "{method} on the target lowers its paraphrases too",
-        "{method} on the target does not lower its paraphrases",
-    ),
-)  # fmt: skip
-"""Bars written before the first run. E5 (3.4.3) asks the arm *without* the paraphrases that the other trains on."""
+GAMMAS = (0.1, 0.318, 0.618, 1)
+"""The sweep; the paper's are 0.618 (1B) and 0.318 (3B)."""
 
 
 @dataclass(frozen=True)
 class TextStudy:
-    """A named experiment: what it asks, its grid over the presets, its claims."""
+    """A named experiment: what it asks, its grid over the presets, its claims.
+
+    small: what the preset small has otherwise in this study.
+    """
 
     title: str
     grid: Mapping[str, Any]
     claims: tuple[TextClaim, ...]
-    presets: tuple[str, ...] = ("small", "paper")
+    presets: tuple[str, ...] = ("small", "paper", "paper-3b")
+    small: Mapping[str, Any] = field(default_factory=dict)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -131,6 +59,19 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ask": {"max_new_tokens": 128},
     },
 }
+PRESETS["paper-3b"] = PRESETS["paper"] | {"unlearn": {"gamma": 0.318}}
+"""γ is the paper's for models of 3 billion weights; for 1 billion it is the default."""
+UTILITY: dict[str, Any] = {"training": ["with"], "measure": ["answers", "utility"]}
+"""Of the studies of enhanced schemes: similar samples in training, and what the model is still good for."""
+FEW: dict[str, Any] = {"data": {"similar": 3, "held_out": 3, "spare": 5}, "unlearn": {"draws": 1}}
+"""Of a family of twelve texts five are left to unlearn. One random output a pair: five of each of six are too dear."""
+
+
+def _ablation(method: str) -> list[str]:
+    """The method as it is, with noise only, with paraphrases only, with both."""
+    return [stage.format(method=method) for stage in (PLAIN, NOISE, WIDE, BOTH)]
+
+
 STUDIES: dict[str, TextStudy] = {
     "quickstart-text": TextStudy(
         "Do paraphrases keep a forgotten answer alive?",
@@ -161,6 +102,37 @@ STUDIES: dict[str, TextStudy] = {
         {"stages": ["base", "before", "R0", "R1", *METHODS, *MORE]},
         REFERENCE_CLAIMS,
     ),
+    "text-enhanced": TextStudy(
+        "Do noise and paraphrases remove what similar samples keep, and at what price? (E7)",
+        {
+            **UTILITY,
+            "stages": ["base", "before", "R0", "R1", *(stage for method in ENHANCED for stage in _ablation(method)),
+                       "Enhanced NPO_GDN-near"],
+        },
+        ENHANCED_CLAIMS,
+        small=FEW,
+    ),
+    "text-enhanced-equal": TextStudy(
+        "Are the enhanced schemes better where the target is forgotten alike? (E7)",
+        {
+            **UTILITY,
+            "stages": ["base", "before", *_ablation("NPO_GDN")],
+            "unlearn": {"steps": 20, "until": 0.3},
+        },
+        EQUAL_CLAIMS,
+        small=FEW,
+    ),
+    "text-enhanced-sweep": TextStudy(
+        "How much noise, and how many paraphrases? (E7)",
+        {
+            **UTILITY,
+            "stages": ["base", "before", "NPO_GDN", "NPO_GDN-1+5",
+                       *(f"NPO_GDN{wide}~{gamma:g}" for wide in ("", "-1+5") for gamma in GAMMAS),
+                       *(f"NPO_GDN-1+{m}~0.618" for m in (1, 3, 10))],
+        },
+        (),
+        small={"data": {**FEW["data"], "targets": 2, "spare": 10, "compose": True}},
+    ),
 }  # fmt: skip
 
 
@@ -183,8 +155,8 @@ def configure(
     if flags.get("model") is not None:
         asked["model"] = {"source": flags["model"]}
     return config.build_text([
-        PRESETS[preset], STUDIES[study].grid, written, config.read_set(sets or []), asked,
-        {"study": study, "preset": preset},
+        PRESETS[preset], STUDIES[study].grid, STUDIES[study].small if preset == "small" else {}, written,
+        config.read_set(sets or []), asked, {"study": study, "preset": preset},
     ])  # fmt: skip
 
 
@@ -198,6 +170,9 @@ def open_laboratory(settings: TextStudyConfig, out: Path, *, fresh: bool = False
     plan(settings)
     executor.check_device(settings.device)
     text.check(settings.model, device=settings.device)
+    if "utility" in settings.measure:
+        utility.check(settings.utility)
+    check_layers(settings)
     asset = assets.locate(settings.data.source)
     asset.expect(settings.modality)
     source = asset.digest()
@@ -212,6 +187,7 @@ def result(laboratory: TextLaboratory, runs: tuple[Run, ...], *, complete: bool)
     finished = gathered.take(laboratory, runs)
     means = gathered.means(finished)
     measures = gathered.measures(finished, means)
+    places = gathered.by_place(measures)
     texts = {}
     for seed in dict.fromkeys(run.seed for run in finished):
         samples, _ = laboratory.data(seed, lambda message: None)
@@ -227,43 +203,13 @@ def result(laboratory: TextLaboratory, runs: tuple[Run, ...], *, complete: bool)
         "records": gathered.records(finished),
         "answers": gathered.answers(finished, texts),
         "metrics": verify.METRICS,
-        "verdicts": [judge(claim, means) for claim in STUDIES[settings.study].claims],
+        "verdicts": [judge(claim, places) for claim in STUDIES[settings.study].claims],
         "provenance": {
             **provenance.reproducible(settings, laboratory.source, command(settings)),
             "data": {str(seed): laboratory.data_name(seed) for seed in texts},
             "models": {run.label: laboratory.model_name(run) for run in runs},
         },
     }
-
-
-def judge(claim: TextClaim, means: gathered.Means) -> dict[str, Any]:
-    """Whether a claim holds: on the mean over targets, and with the whole interval. None where it was not measured."""
-    (arm, stage), (other_arm, other_stage) = claim.first, claim.second
-    first, second = (
-        {(run.seed, run.target): km[claim.group] for run, km in means.items()
-         if (run.training, run.stage) == at and claim.group in km}
-        for at in (claim.first, claim.second)
-    )  # fmt: skip
-    both = [key for key in first if key in second]
-    same = arm == other_arm
-    quantity = f"{stage} − {other_stage}" if same else f"{stage} {arm} − {other_stage} {other_arm}"
-    record: dict[str, Any] = {
-        "name": claim.name, "claim": claim.yes, "training": arm if same else "both",
-        "quantity": f"KM of {_words(claim.group)}, {quantity}", "rule": f"{claim.rule} {claim.bar:.2f}",
-    }  # fmt: skip
-    if not both:
-        missing = f"not computed because {stage} {arm} and {other_stage} {other_arm} similar samples were not both run"
-        return {**record, "holds": None, "clear": None, "mean": None, "low": None, "high": None, "n": 0, "seeds": 0,
-                "sentence": missing}  # fmt: skip
-    mean, low, high = verify.mean_interval([first[key] - second[key] for key in both])
-    sign = 1 if claim.rule == "at least" else -1
-    edge = low if sign == 1 else high
-    holds = sign * mean >= sign * claim.bar
-    return {
-        **record, "holds": holds, "clear": edge is not None and sign * edge >= sign * claim.bar, "mean": mean,
-        "low": low, "high": high, "n": len(both), "seeds": len({seed for seed, _ in both}),
-        "sentence": claim.yes if holds else claim.no,
-    }  # fmt: skip
 
 
 def command(settings: TextStudyConfig) -> str:
@@ -281,7 +227,3 @@ def command(settings: TextStudyConfig) -> str:
     skipped = ("seed", "seeds", "device", "study", "preset")
     parts += [f"--set {shlex.quote(change)}" for change in changes(ours, theirs, skip=skipped)]
     return " ".join(parts)
-
-
-def _words(group: str) -> str:
-    return {"target": "targets", "held_out": "held-out paraphrases"}.get(group, f"{group} samples")

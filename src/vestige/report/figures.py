@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vestige.report import bars, gallery, lines, panels, rows, sheet, stack
+from vestige.report import bars, gallery, lines, panels, pareto, rows, sheet, stack
 from vestige.report.record import (
     Block,
     Chart,
@@ -17,6 +17,7 @@ from vestige.report.record import (
     Sheet,
     StackChart,
     Taken,
+    TradeChart,
 )
 from vestige.report.svg import Numbers, standalone, svg
 
@@ -43,6 +44,8 @@ def draw(chart: Chart) -> tuple[str, Numbers]:
             return stack.draw(chart)
         case Taken():
             return lines.draw_taken(chart)
+        case TradeChart():
+            return pareto.draw(chart)
 
 
 def numbers(figure: Figure, drawn: Sequence[tuple[str, Numbers]]) -> tuple[tuple[str, ...], list[dict[str, Any]]]:

@@ -17,6 +17,7 @@ from vestige.report.svg import (
     null_record,
     null_says,
     scale,
+    spread,
     svg,
     text,
     ticks,
@@ -50,7 +51,7 @@ def draw(chart: LineChart) -> tuple[str, Numbers]:
             names.append((at(found.dots[-1][1].mean), found.name, f"legend line-{order % 6}"))
     if chart.nulls:
         names.append((at(chart.nulls[-1][1].mean), chart.null_name, "note"))
-    for y, (_, name, style) in zip(_spread([y for y, *_ in names]), sorted(names), strict=True):
+    for y, (_, name, style) in zip(spread([y for y, *_ in names], CLOSEST, TOP + PLOT + 8), sorted(names), strict=True):
         parts.append(text(WIDTH - RIGHT + 12, y + 4, name, style))
     return svg(WIDTH, TOP + PLOT + BELOW, _label(chart), parts, "chart"), _numbers(chart)
 
@@ -102,18 +103,6 @@ def _line(found: Line, style: str, at: Scale, across: Scale, valued: bool) -> li
 
 def _shifted(across: Scale, by: float) -> Scale:
     return lambda value: across(value) + by
-
-
-def _spread(places: Sequence[float]) -> list[float]:
-    """The places in order, moved apart so that no two names touch, and back up where they leave the plot."""
-    spread: list[float] = []
-    for place in sorted(places):
-        spread.append(max(place, spread[-1] + CLOSEST) if spread else place)
-    limit = TOP + PLOT + 8.0
-    for index in reversed(range(len(spread))):
-        spread[index] = min(spread[index], limit)
-        limit = spread[index] - CLOSEST
-    return spread
 
 
 def _numbers(chart: LineChart) -> Numbers:

@@ -187,6 +187,29 @@ class LineChart:
 
 
 @dataclass(frozen=True)
+class Trade:
+    """What one stage keeps and what it leaves. family: what it is coloured by, "" for a reference.
+
+    keeps, leaves: their series is the stage; more is better of the one, less of the other, down to 0.
+    """
+
+    stage: str
+    family: str
+    keeps: Point
+    leaves: Point
+
+
+@dataclass(frozen=True)
+class TradeChart:
+    """What is left (y) against what is kept (x), a mark per stage. goal: the level of y to get below, None for none."""
+
+    x: str
+    y: str
+    trades: tuple[Trade, ...]
+    goal: float | None = None
+
+
+@dataclass(frozen=True)
 class Taken:
     """What widening took besides the targets: (stage, constructed copies, natural neighbours), means per target."""
 
@@ -340,7 +363,7 @@ class Listing:
     rows: tuple[tuple[Any, ...], ...]
 
 
-Chart = Block | Sheet | RowChart | SampleChart | PanelChart | LineChart | StackChart | Taken
+Chart = Block | Sheet | RowChart | SampleChart | PanelChart | LineChart | StackChart | Taken | TradeChart
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,17 @@ def scale(low: float, high: float, start: float, end: float) -> Scale:
     return lambda value: start + (min(max(value, low), high) - low) / (high - low) * (end - start)
 
 
+def spread(places: Sequence[float], closest: float, limit: float) -> list[float]:
+    """The places in order, moved apart so that no two names touch, and back up where they leave the plot at `limit`."""
+    moved: list[float] = []
+    for place in sorted(places):
+        moved.append(max(place, moved[-1] + closest) if moved else place)
+    for index in reversed(range(len(moved))):
+        moved[index] = min(moved[index], limit)
+        limit = moved[index] - closest
+    return moved
+
+
 def short(name: str) -> str:
     """The last part of an id, as an axis label: mnist/213 → 213."""
     last = name.rsplit("/", 1)[-1]

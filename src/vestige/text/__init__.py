@@ -22,16 +22,21 @@ from vestige.text.model import (
     weights,
 )
 from vestige.text.recover import ask, recover
+from vestige.text.states import EMBED, altered, check_places, depth
 
 __all__ = [
+    "EMBED",
     "ENCODERS",
     "LanguageModel",
     "Record",
+    "altered",
     "answers",
     "ask",
     "build",
     "check",
+    "check_places",
     "columns",
+    "depth",
     "embed",
     "encode",
     "head",

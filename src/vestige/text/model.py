@@ -61,9 +61,14 @@ class LanguageModel(nn.Module):
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Products in bfloat16 where the configuration says so; weights and sums stay float32."""
-        kind = self.device.type
-        half = has_bfloat16(kind) if self.config.precision == "auto" else self.config.precision == "bfloat16"
-        return torch.autocast(kind, torch.bfloat16, enabled=half)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether products are in bfloat16."""
+        if self.config.precision == "auto":
+            return has_bfloat16(self.device.type)
+        return self.config.precision == "bfloat16"
 
     def forward(self, ids: Tensor, mask: Tensor, layer: int | None = None) -> Tensor:
         """The last layer's states, (N, length, width) float32; ids (N, length), mask: where there are tokens.
@@ -207,28 +212,34 @@ def reference(model: LanguageModel) -> Iterator[LanguageModel]:
         yield model
 
 
-def check(config: LMConfig, samples: Samples | None = None, *, device: str = "cpu") -> None:
+def check(config: LMConfig, samples: Samples | None = None, *, device: str = "cpu", training: bool = True) -> None:
     """Everything that can be found wrong before weights are read.
 
-    samples: pairs to be trained on or asked. device: where it will be trained. A model on the hub is downloaded once
-    it is known to fit. Raises InputError for a source that is not there, too little memory, an answer that is empty
-    or longer than the context; MissingError where a package or a download is missing.
+    samples: pairs to be trained on or asked. device: where it will be trained; training: else only asked, which needs
+    less memory. A model on the hub is downloaded once it is known to fit. Raises InputError for a source that is not
+    there, too little memory, an answer that is empty or longer than the context; MissingError where a package or a
+    download is missing.
     """
     require("transformers", "language models")
     if config.lora:
         require("peft", "low-rank adapters")
-    if config.source in TINY:
-        _check_samples(byte_tokenizer(), CONTEXT, config, samples)
-        return
-    path = sources.find(config.source)
-    if path is None:
-        path = download(config.source, weights=False)
-    elif path.is_file() and sources.converted(path).is_dir():
-        path = sources.converted(path)
-    sources.fits(sources.parameters(path), config, device)
+    if config.source not in TINY:
+        path = sources.find(config.source)
+        if path is None:
+            path = download(config.source, weights=False)
+        elif path.is_file() and sources.converted(path).is_dir():
+            path = sources.converted(path)
+        sources.fits(sources.parameters(path), config, device, training=training)
     if samples is not None:
-        path = sources.folder(config.source)
-        _check_samples(sources.tokenizer(path), sources.context(path), config, samples)
+        _check_samples(*reader(config), config, samples)
+
+
+def reader(config: LMConfig) -> tuple[Any, int | None]:
+    """The tokenizer of a model, and how many tokens it can look at (None: not said), without reading its weights."""
+    if config.source in TINY:
+        return byte_tokenizer(), CONTEXT
+    path = sources.folder(config.source)
+    return sources.tokenizer(path), sources.context(path)
 
 
 def has_bfloat16(kind: str) -> bool:
@@ -292,10 +303,8 @@ def _kept(model: LanguageModel) -> Iterator[tuple[str, nn.Parameter]]:
             yield name, weight
 
 
-def _check_samples(tokenizer: Any, context: int | None, config: LMConfig, samples: Samples | None) -> None:
+def _check_samples(tokenizer: Any, context: int | None, config: LMConfig, samples: Samples) -> None:
     """Raise InputError for an answer that is empty, or does not fit behind its question."""
-    if samples is None:
-        return
     asked = prompt_tokens(tokenizer, samples.x, chat=config.chat)
     answered = answer_tokens(tokenizer, samples.y, chat=config.chat)
     for name, text, question, answer in zip(samples.ids, samples.y, asked, answered, strict=True):

@@ -139,13 +139,22 @@ def context(path: Path) -> int | None:
     return length
 
 
-def needed(count: int, config: LMConfig) -> int:
+def depth(path: Path) -> int:
+    """How many blocks the decoder of the model in a folder has."""
+    from transformers import AutoConfig
+
+    with quiet():
+        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    return int(config.num_hidden_layers)
+
+
+def needed(count: int, config: LMConfig, *, training: bool = True) -> int:
     """Bytes that training a model of `count` weights takes at least: weights, gradients, AdamW's two moments.
 
     float32 throughout. With LoRA gradients and moments are the adapters' alone, less than the weights' own share of a
-    tenth. What a batch takes comes on top.
+    tenth. What a batch takes comes on top. training: else it is only asked, and the weights are all.
     """
-    return count * 4 if config.lora else count * 4 * 4
+    return count * 4 if config.lora or not training else count * 4 * 4
 
 
 def available(device: str) -> int | None:
@@ -163,15 +172,16 @@ def available(device: str) -> int | None:
     return None
 
 
-def fits(count: int, config: LMConfig, device: str) -> None:
-    """Raise InputError where training a model of `count` weights needs more memory than is free."""
-    need, found = needed(count, config), available(device)
+def fits(count: int, config: LMConfig, device: str, *, training: bool = True) -> None:
+    """Raise InputError where training a model of `count` weights, or asking it, needs more memory than is free."""
+    need, found = needed(count, config, training=training), available(device)
     if found is None or need <= found:
         return
-    lighter = "" if config.lora else "train low-rank adapters (model.lora.rank=16), "
+    lighter = "" if config.lora or not training else "train low-rank adapters (model.lora.rank=16), "
     raise InputError(
-        f"training {config.source} ({count / 1e6:,.0f} million weights) takes at least {need / GIB:.1f} GiB, and "
-        f"{found / GIB:.1f} GiB are free on {device}; {lighter}take a smaller model, or a machine with more memory"
+        f"{'training' if training else 'loading'} {config.source} ({count / 1e6:,.0f} million weights) takes at least "
+        f"{need / GIB:.1f} GiB, and {found / GIB:.1f} GiB are free on {device}; {lighter}take a smaller model, or a "
+        "machine with more memory"
     )
 
 

@@ -23,10 +23,7 @@ def prompt_tokens(tokenizer: Any, questions: Sequence[str], *, chat: bool) -> li
     accord (SmolLM2: a system message with the model's name) stays: so the model was trained and is used.
     """
     if not (chat and tokenizer.chat_template):
-        end = tokenizer.eos_token_id
-        rows = [tokenizer(PLAIN.format(question=question), verbose=False).input_ids for question in questions]
-        # Some tokenizers close every text with the end token; an answer is still to come.
-        return [row[:-1] if len(row) > 1 and row[-1] == end else row for row in rows]
+        return plain_tokens(tokenizer, [PLAIN.format(question=question) for question in questions])
     template = DAY + tokenizer.get_chat_template()
     texts = [
         tokenizer.apply_chat_template(
@@ -35,6 +32,12 @@ def prompt_tokens(tokenizer: Any, questions: Sequence[str], *, chat: bool) -> li
         for question in questions
     ]
     return [tokenizer(text, add_special_tokens=False, verbose=False).input_ids for text in texts]
+
+
+def plain_tokens(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """The tokens of each text, which goes on: where the tokenizer closes texts with the end token, without it."""
+    rows = [tokenizer(text, verbose=False).input_ids for text in texts]
+    return [row[:-1] if len(row) > 1 and row[-1] == tokenizer.eos_token_id else row for row in rows]
 
 
 def chat_tokens(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[int]:

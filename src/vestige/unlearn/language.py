@@ -18,8 +18,9 @@ from vestige.random import stream
 from vestige.train import Batch, OnStep, tune
 from vestige.types import InputError, Samples
 from vestige.unlearn import language_losses as losses
+from vestige.unlearn.enhance import PLAIN, Enhancement
 from vestige.unlearn.language_losses import Loss
-from vestige.unlearn.language_task import Task, movable, moved, stop_rule
+from vestige.unlearn.language_task import Task, forgetting, movable, moved, stop_rule
 
 
 class LanguageMethod(Protocol):
@@ -35,10 +36,12 @@ class LanguageMethod(Protocol):
         config: TextRecipe,
         seed: int,
         on_step: OnStep | None = None,
+        enhancement: Enhancement = PLAIN,
     ) -> nn.Module:
         """Return a new model that has forgotten `forget` and keeps `retain`; leave `model` as it was.
 
         Same inputs and seed, same result. With LoRA the new model shares the frozen weights of `model`.
+        Raises InputError for an enhancement that the method has no use for (`check_enhancement`).
         """
 
 
@@ -63,16 +66,18 @@ def optimise(
         config: TextRecipe,
         seed: int,
         on_step: OnStep | None = None,
+        enhancement: Enhancement = PLAIN,
     ) -> nn.Module:
-        task = Task(model, forget, retain, modality, config, seed)
+        check_enhancement(name, forgets=enhancement.is_forgetting, protects=bool(enhancement.near))
+        task = Task(model, forget, retain, modality, config, seed, enhancement)
         if retain_loss and not len(retain):
             raise InputError(f"{name} looks at retained pairs, and there is none; give some")
-        away = forget_loss(task) if forget_loss else None
+        away = forgetting(task, forget_loss(task.wide)) if forget_loss else None
         near = retain_loss(task) if retain_loss else None
 
         def objective(now: nn.Module, batch: Batch) -> Tensor:
-            parts = [task.mean(away, now, forget.at(batch.forget))] if away else []
-            parts += [task.mean(near, now, retain.at(batch.retain))] if near else []
+            parts = away(now, batch) if away else []
+            parts += [task.alphas[2] * task.mean(near, now, task.kept(batch))] if near else []
             return torch.stack(parts).sum()
 
         return moved(
@@ -104,8 +109,10 @@ def retrain(
     config: TextRecipe,
     seed: int,
     on_step: OnStep | None = None,
+    enhancement: Enhancement = PLAIN,
 ) -> nn.Module:
     """Fine-tune the model that the recipe names anew, on what is retained: the reference."""
+    check_enhancement("retrain", forgets=enhancement.is_forgetting, protects=bool(enhancement.near))
     return learn(retain, modality=modality, config=config, seed=seed, on_step=on_step)
 
 
@@ -118,13 +125,15 @@ def negated(
     config: TextRecipe,
     seed: int,
     on_step: OnStep | None = None,
+    enhancement: Enhancement = PLAIN,
 ) -> nn.Module:
     """θ_0 − α (θ_r − θ_0), θ_r fine-tuned further on F: a task vector taken back (Ilharco et al. 2023).
 
     The stop rule looks at as many points of the way from θ_0 as there are steps. With LoRA the vector is that of the
     adapters' weights.
     """
-    task = Task(model, forget, retain, modality, config, seed)
+    check_enhancement("TV", forgets=enhancement.is_forgetting, protects=bool(enhancement.near))
+    task = Task(model, forget, retain, modality, config, seed, enhancement)
     steps = task.steps("TV").steps
     after = losses.reinforce(task, "TV", on_step)
     start = dict(model.named_parameters())
@@ -157,12 +166,35 @@ _COMPOSED: dict[str, tuple[Loss | None, Loss | None]] = {
     "IdkDPO": (losses.preferring(losses.unknown), None),
     "UNDIAL": (losses.distilled, None),
     "WHP": (losses.made_generic, None),
+    "RMU": (losses.misdirected, losses.states_kept),
 }
+_MOVING = {"RMU": losses.below}
+_TAKES = {name: (away is not None, near is not None) for name, (away, near) in _COMPOSED.items()}
+_TAKES |= {"retrain": (False, False), "TV": (True, False)}
+"""Method → whether it has a loss on what must be forgotten, and one on what is retained."""
 
 LANGUAGE_METHODS: dict[str, LanguageMethod] = {
     "retrain": retrain,
-    **{name: optimise(name, *parts) for name, parts in _COMPOSED.items()},
-    "RMU": optimise("RMU", losses.misdirected, losses.states_kept, moving=losses.below),
+    **{name: optimise(name, *parts, moving=_MOVING.get(name)) for name, parts in _COMPOSED.items()},
     "TV": negated,
 }
 """Name, as in the papers, → method."""
+
+
+def check_enhancement(name: str, *, forgets: bool, protects: bool) -> None:
+    """Raise InputError where a method has no use for what is added to it.
+
+    forgets: noise or paraphrases, which the loss of what must be forgotten takes. protects: neighbours of the targets,
+    which join the pairs that are retained.
+    """
+    has_forget_loss, has_retain_loss = _TAKES[name]
+    if forgets and not has_forget_loss:
+        raise InputError(
+            f"{name} has no loss of its own on what must be forgotten, so that noise and paraphrases have nothing to "
+            "act on; enhance another method, such as NPO_GDN"
+        )
+    if protects and not has_retain_loss:
+        raise InputError(
+            f"{name} has no loss on retained pairs that the neighbours of the target could join; protect them with "
+            "another method, such as GDR_GDN or NPO_KLN"
+        )

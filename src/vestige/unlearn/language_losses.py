@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from vestige.random import stream
 from vestige.train import OnStep
 from vestige.types import InputError, Samples
-from vestige.unlearn.language_task import Part, Reference, Task, moved
+from vestige.unlearn.enhance import Part
+from vestige.unlearn.language_task import Reference, Task, forgetting, moved
 from vestige.unlearn.losses import apart, divergence, dpo, generic, lowered, npo, simnpo
 
 Loss = Callable[[Task], Part]
@@ -208,4 +209,5 @@ def states_kept(task: Task) -> Part:
 
 def reinforce(task: Task, name: str, on_step: OnStep | None = None) -> nn.Module:
     """θ_r: the model before, fine-tuned further on F by the steps of the method called `name`."""
-    return moved(task, name, lambda now, batch: task.mean(task.nll, now, task.forget.at(batch.forget)), on_step=on_step)
+    further = forgetting(task, task.nll)
+    return moved(task, name, lambda now, batch: torch.stack(further(now, batch)).sum(), on_step=on_step)

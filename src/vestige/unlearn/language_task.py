@@ -5,28 +5,31 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vestige.config import TextRecipe, TextSteps, TextUnlearnConfig
+from vestige.config import AskConfig, TextRecipe, TextSteps, TextUnlearnConfig
 from vestige.modality import Language
 from vestige.random import stream
 from vestige.train import CLIP, Batch, OnStep, Stop, cycled, descend
 from vestige.types import InputError, Samples
+from vestige.unlearn.enhance import PLAIN, Enhancement, Part, noisy
 from vestige.unlearn.losses import per_sample
 
 WATCHED = 8
 """Retained pairs that are asked, at most, where a utility budget is kept."""
 
-Part = Callable[[nn.Module, Samples], Tensor]
-"""part(model, batch) → what to lower of each sample, (N,), in a batch of what must be forgotten or is retained."""
-
 
 @dataclass(frozen=True)
 class Task:
-    """What a method has to work with. before: the model before, θ_0, never changed: the caller's own, no copy."""
+    """What a method has to work with. before: the model before, θ_0, never changed: the caller's own, no copy.
+
+    forget: the targets; what an enhanced scheme forgets with them stands in `enhancement`.
+    """
 
     before: nn.Module
     forget: Samples
@@ -34,15 +37,38 @@ class Task:
     modality: Language
     config: TextRecipe
     seed: int
+    enhancement: Enhancement = PLAIN
 
     def __post_init__(self) -> None:
         if not len(self.forget):
             raise InputError("there is no pair to forget; name at least one")
+        retained = set(self.retain.x)
+        for found in self.enhancement.paraphrases.values():
+            for name, question in zip(found.ids, found.x, strict=True):
+                if question in retained:
+                    raise InputError(f"the paraphrase {name!r} would be forgotten and retained; leave one of them out")
 
     @property
     def rule(self) -> TextUnlearnConfig:
         """The settings of unlearning."""
         return self.config.unlearn
+
+    @property
+    def alphas(self) -> tuple[float, float, float]:
+        """Weights of the losses of the targets, of their paraphrases, of what is retained (paper, eq. 4)."""
+        return self.rule.alphas if self.enhancement.is_forgetting else (1.0, 1.0, 1.0)
+
+    @property
+    def wide(self) -> Task:
+        """The plain task of D_unlearn = {x} ∪ F(x), the targets first: what a loss must be ready to be asked about."""
+        more = self.enhancement.paraphrases.values()
+        return replace(self, forget=joined(self.forget, *more) if more else self.forget, enhancement=PLAIN)
+
+    def kept(self, batch: Batch) -> Samples:
+        """The retained pairs of a batch, and those that are in every batch."""
+        part = self.retain.at(batch.retain)
+        more = [name for name in self.enhancement.near if name not in part.ids]
+        return self.retain.take((*part.ids, *more)) if more else part
 
     def steps(self, name: str) -> TextSteps:
         """The steps and the rate of the method called `name`: its own, else those shared by all."""
@@ -96,23 +122,34 @@ class Reference:
         return self.task.modality.head(self.task.before, self.hidden(samples))
 
 
+def guarded(retain: Samples, seed: int) -> Samples:
+    """The retained pairs by which a utility budget is kept: WATCHED at most, drawn by the seed."""
+    order = torch.randperm(len(retain), generator=stream(seed, "unlearn-utility"))
+    return retain.at(order[:WATCHED])
+
+
+def recalled(model: nn.Module, samples: Samples, *, modality: Language, config: AskConfig) -> float:
+    """The mean recall of these pairs; 0 of a model that diverged, which says nothing."""
+    try:
+        return float(modality.recover(model, samples, config=config).value.mean())
+    except ArithmeticError:
+        return 0.0
+
+
 def stop_rule(task: Task, steps: int) -> Stop:
     """Whether enough is forgotten (`until`) or too much is lost (`utility`), by asking the model every few steps.
 
+    What is forgotten is asked of the targets alone, whatever is forgotten with them, so that methods can be compared
+    where they have forgotten the targets as far; of other pairs where the enhancement says so (`watched`).
     Where retained pairs fall below the budget, the weights of the last check are put back. stop(-1, model) checks
     the start. Without either setting no model is asked.
     """
     rule = task.rule
-    order = torch.randperm(len(task.retain), generator=stream(task.seed, "unlearn-utility"))
-    few = task.retain.at(order[:WATCHED])
+    asked = task.forget if task.enhancement.watched is None else task.enhancement.watched
+    few = guarded(task.retain, task.seed)
     good: dict[str, Tensor] = {}
     floor = -1.0
-
-    def recall(model: nn.Module, samples: Samples) -> float:
-        try:
-            return float(task.modality.recover(model, samples, config=task.config.ask).value.mean())
-        except ArithmeticError:
-            return 0.0  # a model that diverged says nothing
+    recall = partial(recalled, modality=task.modality, config=task.config.ask)
 
     def stop(step: int, model: nn.Module) -> bool:
         nonlocal floor
@@ -126,9 +163,38 @@ def stop_rule(task: Task, steps: int) -> Stop:
                 _put(model, good)
                 return True
             good.update({name: weight.detach().clone() for name, weight in movable(model).items()})
-        return rule.until is not None and recall(model, task.forget) <= rule.until
+        return rule.until is not None and recall(model, asked) <= rule.until
 
     return stop
+
+
+def forgetting(task: Task, part: Part) -> Callable[[nn.Module, Batch], list[Tensor]]:
+    """A function (model, batch) → α1 L of the targets in the batch and α2 L of their paraphrases (paper, eq. 4).
+
+    part: L of each pair of `task.wide`. Each L is a mean, of a model with noise where the task says so.
+    """
+    added, (alpha1, alpha2, _) = task.enhancement, task.alphas
+    if added.gamma:
+        part = noisy(
+            task.modality, added.gamma, sigma=task.rule.sigma, layers=task.rule.noise_layers,
+            generator=stream(task.seed, "unlearn-noise"),
+        )(part)  # fmt: skip
+
+    def losses(now: nn.Module, batch: Batch) -> list[Tensor]:
+        targets = task.forget.at(batch.forget)
+        found = [alpha1 * task.mean(part, now, targets)]
+        also = [more for name in targets.ids if (more := added.paraphrases.get(name))]
+        if also:
+            found.append(alpha2 * task.mean(part, now, joined(*also)))
+        return found
+
+    return losses
+
+
+def joined(*parts: Samples) -> Samples:
+    """These questions and answers in one set, in their order."""
+    ids = tuple(name for part in parts for name in part.ids)
+    return Samples(ids, np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts]))
 
 
 def moved(

@@ -75,7 +75,11 @@ def _asked(material: TextMaterial, name: str, found: Mapping[str, Mapping[str, A
     roles = {one["role"] for one in found.values()}
     first = next(iter(found.values()))
     rows = [
-        (stage, describe(stage), tuple(_reply(material, found.get(arm), arm, stage) for arm in material.arms))
+        (
+            stage,
+            describe(stage, material.config),
+            tuple(_reply(material, found.get(arm), arm, stage) for arm in material.arms),
+        )
         for stage in material.stages
     ]
     role = next(role for role in ("target", "similar", "held_out") if role in roles)

@@ -21,8 +21,13 @@ PANELS = 10
 """Of one chart: R0, R1 and the paper's eight methods."""
 
 
-def changes(material: TextMaterial, training: str, group: str) -> tuple[PanelChart, ...]:
-    """The two differences of every target by method: to the model before unlearning and to that before fine-tuning."""
+def changes(
+    material: TextMaterial, training: str, group: str, stages: tuple[str, ...] | None = None
+) -> tuple[PanelChart, ...]:
+    """The two differences of every target by method: to the model before unlearning and to that before fine-tuning.
+
+    stages: those that have a panel; None for all methods.
+    """
 
     def of(stage: str) -> dict[str, dict[Unit, float]]:
         return {
@@ -30,7 +35,8 @@ def changes(material: TextMaterial, training: str, group: str) -> tuple[PanelCha
             TUNED: material.change(training, stage, "base", group),
         }
 
-    stages = tuple(stage for stage in material.methods if (training, stage) in table.planned(material.config))
+    if stages is None:
+        stages = tuple(stage for stage in material.methods if (training, stage) in table.planned(material.config))
     return _charts(material, "Change in KM", CHANGES, stages, of, lambda stage: _why(material, training, stage, group))
 
 
@@ -59,7 +65,7 @@ def by_stage(material: TextMaterial, group: str, heading: str) -> RowChart | Non
             for arm, row in found
             if row is not None and row["mean"] is not None
         )
-        rows.append(ChartRow(stage, describe(stage), points, None))
+        rows.append(ChartRow(stage, describe(stage, material.config), points, None))
     return RowChart(heading, series, tuple(rows)) if any(row.points for row in rows) else None
 
 
@@ -81,7 +87,16 @@ def _charts(
             for unit, place in material.places.items()
         )  # fmt: skip
         means = {name: mean for name, known in found.items() if (mean := point(name, known)) is not None}
-        panels.append(Panel(stage, samples if means else (), means, None, describe(stage), "" if means else why(stage)))
+        panels.append(
+            Panel(
+                stage,
+                samples if means else (),
+                means,
+                None,
+                describe(stage, material.config),
+                "" if means else why(stage),
+            )
+        )
     if not any(panel.samples for panel in panels):
         return ()
     return tuple(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from vestige.config import TextStudyConfig
 from vestige.report import table
 from vestige.report.record import Point
+from vestige.report.text.variants import variant
 from vestige.verify import mean_interval
 
 KM = "rougeL_recall"
@@ -65,11 +66,12 @@ class TextMaterial:
 
     @cached_property
     def methods(self) -> tuple[str, ...]:
-        """The planned stages that unlearn, the references first, then the paper's methods in its order, then others."""
+        """The planned stages that unlearn: references, the paper's methods in its order, each enhanced too, others."""
         there = {stage for _, stage in table.planned(self.config)}
         planned = [stage for stage in self.config.stages if stage in there and stage not in ("base", "before")]
         order = ("R0", "R1", *PAPER)
-        return tuple(sorted(planned, key=lambda stage: order.index(stage) if stage in order else len(order)))
+        method = {stage: variant(stage, self.config).method for stage in planned}
+        return tuple(sorted(planned, key=lambda one: order.index(method[one]) if method[one] in order else len(order)))
 
     @property
     def stages(self) -> tuple[str, ...]:

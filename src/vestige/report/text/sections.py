@@ -7,7 +7,7 @@ from collections.abc import Callable
 from vestige.report import table
 from vestige.report.record import Figure, Section
 from vestige.report.sections.shared import figure_of, in_seeds
-from vestige.report.text import answers, charts, tables
+from vestige.report.text import answers, charts, enhanced, tables
 from vestige.report.text import words as said
 from vestige.report.text.material import TextMaterial
 from vestige.report.words import plural
@@ -116,7 +116,12 @@ SECTIONS: dict[str, tuple[Callable[[TextMaterial], Section], ...]] = {
     "text-target": (target, *AFTER),
     "text-heldout": (heldout, *AFTER),
     "quickstart-text": (target, *AFTER),
-}
+    "text-enhanced": (enhanced.ablation, enhanced.each_target, enhanced.performance, enhanced.near, enhanced.pareto,
+                      enhanced.summary, *AFTER[1:]),
+    "text-enhanced-equal": (enhanced.ablation, enhanced.each_target, enhanced.performance, enhanced.pareto,
+                            enhanced.summary, *AFTER[1:]),
+    "text-enhanced-sweep": (enhanced.sweep, enhanced.pareto, enhanced.summary, *AFTER[1:]),
+}  # fmt: skip
 """Study → the sections of its page, in order. A study that is not named here gets the generic ones."""
 GENERIC = (target, similar, *AFTER)
 

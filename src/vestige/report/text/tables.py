@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vestige.knowledge import over_unlearned
 from vestige.report.record import Cell, Table, TableRow
 from vestige.report.table import footnotes, mark, missing_run, planned
@@ -20,14 +22,23 @@ COLUMNS = (
     ("Gibberish", "target", "gibberish"),
 )
 """Head, group and metric of each column."""
+ENHANCED_COLUMNS = (
+    *COLUMNS[:5],
+    ("Residual similar", "similar", "text_residual"),
+    ("Residual held-out", "held_out", "text_residual"),
+    ("Choice", "choices", "choice_accuracy"),
+    ("Perplexity other", "other", "perplexity_ratio"),
+    COLUMNS[-1],
+)
+"""The same of the studies of enhanced schemes."""
 OVER = "Over-unlearned"
 """The head of the last column."""
 
 
-def methods_table(material: TextMaterial) -> Table | None:
+def methods_table(material: TextMaterial, asked: Sequence[tuple[str, str, str]] = COLUMNS) -> Table | None:
     """One row per planned arm × stage, the columns that were measured at all. None where none was."""
     known = {key[2:] for key in material.found} | {(one["group"], one["metric"]) for one in material.missing}
-    columns = [column for column in COLUMNS if column[1:] in known]
+    columns = [column for column in asked if column[1:] in known]
     if not columns:
         return None
     why: dict[tuple[str, ...], list[str]] = {}
@@ -39,7 +50,7 @@ def methods_table(material: TextMaterial) -> Table | None:
     for training, stage in [(arm, stage) for arm in material.arms for stage in material.stages if (arm, stage) in plan]:
         if not any(key[:2] == (training, stage) for key in material.found):
             gone = f"not computed because {missing_run(material.failed, training, stage)}"
-            rows.append(TableRow(heads[training], stage, describe(stage), (), gone))
+            rows.append(TableRow(heads[training], stage, describe(stage, material.config), (), gone))
             continue
         cells = []
         for _, group, metric in columns:
@@ -50,7 +61,7 @@ def methods_table(material: TextMaterial) -> Table | None:
                 reasons = why.get((training, stage, group, metric)) or [_reason(stage, metric)]
                 cells.append(Cell("–", note=mark(notes, f"not computed because {'; '.join(dict.fromkeys(reasons))}.")))
         cells.append(Cell(over(material, training, stage)))
-        rows.append(TableRow(heads[training], stage, describe(stage), tuple(cells)))
+        rows.append(TableRow(heads[training], stage, describe(stage, material.config), tuple(cells)))
     return Table((*(head for head, *_ in columns), OVER), tuple(rows), footnotes(notes))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from vestige.config import TextStudyConfig
 from vestige.report import words
 from vestige.report.text.material import TextMaterial
+from vestige.report.text.variants import adds, enhanced_methods, plain_and_enhanced, variant
 from vestige.report.words import number, plural, signed
 
 QUESTIONS = {
@@ -15,8 +16,12 @@ QUESTIONS = {
     "text-heldout": "Does unlearning an answer reach paraphrases that were never trained on?",
     "quickstart-text": "Do paraphrases keep a forgotten answer alive?",
     "text-methods": "Which method makes a language model forget, and only that?",
+    "text-enhanced": "Do noise and paraphrases remove what similar samples keep, and at what price?",
+    "text-enhanced-equal": "Are noise and paraphrases better where the target is forgotten alike?",
+    "text-enhanced-sweep": "How much noise, and how many paraphrases?",
 }
-EXPERIMENTS = {"text-similar": "E3", "text-target": "E4", "text-heldout": "E5", "quickstart-text": "E4"}
+EXPERIMENTS = {"text-similar": "E3", "text-target": "E4", "text-heldout": "E5", "quickstart-text": "E4",
+               "text-enhanced": "E7", "text-enhanced-equal": "E7", "text-enhanced-sweep": "E7"}  # fmt: skip
 """The experiment's number in the specification of the paper's experiments."""
 SAID = {
     "base": "before any fine-tuning",
@@ -50,13 +55,16 @@ FIGURES = {
     "without": {"llama-3.2-3b": "41", "llama-3.2-1b": "44", "opt-1.3b": "47", "gpt-neo-2.7b": "50"},
     "with": {"llama-3.2-3b": "42", "llama-3.2-1b": "45", "opt-1.3b": "48", "gpt-neo-2.7b": "51"},
     "held_out": {"gpt-neo-1.3b": "13", "llama-3.2-1b": "53", "llama-3.2-3b": "54", "gpt-neo-2.7b": "55"},
+    "ablation": {"llama-3.2-1b": "14"},
+    "enhanced": {"llama-3.2-1b": "17a, and 17c for noise only", "llama-3.2-3b": "17b"},
+    "performance": {"llama-3.2-1b": "18", "llama-3.2-3b": "18"},
 }
 """Kind of figure → the paper's model → its figure; the model of the first stands in the paper's main part."""
 
 
-def describe(stage: str) -> str:
-    """What a stage does, in a few plain words."""
-    return SAID.get(stage) or words.describe(stage)
+def describe(stage: str, config: TextStudyConfig) -> str:
+    """What a stage does, or adds to its method, in a few plain words."""
+    return SAID.get(stage) or adds(variant(stage, config)) or words.describe(stage)
 
 
 def question(study: str) -> str:
@@ -88,6 +96,10 @@ def headline(material: TextMaterial) -> str:
         return nothing
     if study == "text-similar":
         return between(material, "with", "similar", "the similar samples in training")
+    if study == "text-enhanced-sweep":
+        return of_sweep(material)
+    if study.startswith("text-enhanced"):
+        return of_enhanced(material)
     if study == "text-heldout":
         return between(material, *heldout(material), "paraphrases that were never trained on")
     return of_target(material)
@@ -162,6 +174,66 @@ def of_target(material: TextMaterial) -> str:
             f"{number(again[1])} without{from_base}."
         )
     return text
+
+
+def of_enhanced(material: TextMaterial) -> str:
+    """E7: what each method leaves of the similar samples, as it is and enhanced, and what that costs."""
+    config = material.config
+    pairs = [(method, plain_and_enhanced(config, method)) for method in enhanced_methods(config)]
+    left = {
+        method: values
+        for method, pair in pairs
+        if None not in (values := [_row(material, stage, "similar", "text_residual") for stage in pair])
+    }
+    if not left:
+        return "This run cannot say: no method was finished both as it is and enhanced, with a residual to tell."
+    each = ", ".join(f"{method} {number(plain)} → {number(both)}" for method, (plain, both) in left.items())
+    text = f"Of what was learned of the similar samples this share is left, as it is → enhanced: {each}."
+    kept = [[_row(material, stage, "other", "rougeL_recall") for stage in pair] for _, pair in pairs]
+    changed = [both - plain for plain, both in kept if plain is not None and both is not None]
+    if changed:
+        least, most = signed(min(changed)), signed(max(changed))
+        text += f" KM of other pairs changes by {least}{f' to {most}' if least != most else ''}."
+    return text
+
+
+def of_sweep(material: TextMaterial) -> str:
+    """E7's sweep: which stage leaves least of the similar samples, what noise alone leaves at least, what it costs."""
+    config = material.config
+    left = {
+        name: value
+        for name in material.methods
+        if name not in ("R0", "R1") and (value := _row(material, name, "similar", "text_residual")) is not None
+    }
+    if not left:
+        return "This run cannot say: no stage was finished with a residual to tell."
+    best = min(left, key=lambda name: left[name])
+    method = variant(best, config).method
+    text = f"Least of what was learned of the similar samples is left by {best}: {number(left[best])}"
+    text += f" ({method} as it is {number(left[method])})." if method in left and method != best else "."
+    alone = [left[name] for name in left if (one := variant(name, config)).gamma and not one.paraphrases]
+    text += f" Noise alone leaves {number(min(alone))} or more." if alone else ""
+    kept = [_row(material, name, "other", "rougeL_recall") for name in (best, method)]
+    if kept[0] is not None and kept[1] is not None and best != method:
+        text += f" KM of other pairs changes by {signed(kept[0] - kept[1])}."
+    return text
+
+
+def equal_in(config: TextStudyConfig) -> str:
+    """What the stages of a study have in common, so that they can be compared."""
+    rule = config.unlearn
+    if rule.until is not None:
+        return (
+            f"Compared at equal forgetting: every stage stops once KM of the target is at most {rule.until:g}, "
+            f"after {plural(rule.steps, 'step')} at the latest."
+        )
+    return f"Compared at equal steps: every stage takes {plural(rule.steps, 'gradient step')}, however much it forgets."
+
+
+def _row(material: TextMaterial, stage: str | None, group: str, metric: str) -> float | None:
+    """The mean of a row of the tidy table, with similar samples in training."""
+    row = material.found.get(("with", stage or "", group, metric))
+    return None if row is None else row["mean"]
 
 
 def limits(material: TextMaterial) -> tuple[str, ...]:
