@@ -18,7 +18,8 @@ def tell(
     """Every measure of utility of a model as a record, with what changed since the other where one is given.
 
     source, against: language models as `LMConfig.source` names them; the changes are the first's less the second's.
-    device: one that is there. Everything else that can be checked is, before a model is loaded. Raises as `check`, and as building a model does.
+    device: one that is there. Everything else that can be checked is, before a model is loaded. Raises as `check`, and
+    as building a model does.
     """
     from vestige import text
 
