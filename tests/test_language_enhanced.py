@@ -1,6 +1,7 @@
 """What enhanced schemes add to language methods: noise, paraphrases, protection, and how much of them is enough."""
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -43,6 +44,12 @@ PROTECTABLE = ("finetune", "GDR_KLN", "GDR_GDN", "NPO_KLN", "NPO_GDN", "GA_KLN",
 @pytest.fixture(scope="module")
 def before():
     return learn(pairs(), modality=text, config=RECIPE, seed=0)
+
+
+@pytest.fixture(scope="module")
+def plain(before):
+    """Each method as it is, carried out once."""
+    return cache(lambda name: apply(name, before))
 
 
 def setting(**unlearn):
@@ -187,25 +194,31 @@ def test_the_loss_is_that_of_the_target_and_the_mean_of_its_paraphrases(before):
 
 
 @pytest.mark.parametrize("name", LANGUAGE_METHODS)
-def test_every_method_takes_noise_and_paraphrases_or_says_why_not(name, before):
+def test_every_method_takes_noise_and_paraphrases_or_says_why_not(name, before, plain):
     if name in TAKES_NOTHING:
         for enhancement in (Enhancement(gamma=0.5), Enhancement(MORE)):
             with pytest.raises(InputError, match="no loss of its own on what must be forgotten"):
                 apply(name, before, enhancement=enhancement)
         return
-    plain = apply(name, before)
-    made = [apply(name, before, enhancement=one) for one in (BOTH, Enhancement(gamma=0.5), Enhancement(MORE))]
-    assert all(math.isfinite(float(weight.sum())) for model in made for weight in model.parameters())
-    assert not any(same(one, other) for one in made for other in [plain] + [two for two in made if two is not one])
-    assert same(made[0], apply(name, before, enhancement=BOTH))
-    assert not same(made[1], apply(name, before, seed=1, enhancement=Enhancement(gamma=0.5)))
+    after = apply(name, before, enhancement=BOTH)
+    assert all(math.isfinite(float(weight.sum())) for weight in after.parameters())
+    assert not same(after, plain(name))
+    assert same(after, apply(name, before, enhancement=BOTH))
+
+
+def test_each_part_of_an_enhancement_counts_and_noise_is_drawn_by_the_seed(before, plain):
+    """GA draws nothing itself: what differs between two seeds is the noise."""
+    noise = Enhancement(gamma=0.5)
+    made = [plain("GA"), *(apply("GA", before, enhancement=one) for one in (noise, Enhancement(MORE), BOTH))]
+    made.append(apply("GA", before, seed=1, enhancement=noise))
+    assert not any(same(one, two) for place, one in enumerate(made) for two in made[:place])
 
 
 @pytest.mark.parametrize("name", LANGUAGE_METHODS)
-def test_nothing_added_is_the_plain_method_to_the_bit(name, before):
+def test_nothing_added_is_the_plain_method_to_the_bit(name, before, plain):
     odd = {"alphas": (0.5, 2.0, 3.0), "gamma": 9.0, "paraphrases": 9, "sigma": "absolute", "noise_layers": (0,)}
     nothing = Enhancement({key: found.at(slice(0)) for key, found in MORE.items()}, 0.0)
-    assert same(apply(name, before), apply(name, before, setting(**odd), enhancement=nothing))
+    assert same(plain(name), apply(name, before, setting(**odd), enhancement=nothing))
 
 
 def test_paraphrases_make_the_wording_that_was_not_named_less_likely_too(before):
@@ -239,13 +252,13 @@ def test_adapters_learn_under_noise_and_the_base_stays():
 
 
 @pytest.mark.parametrize("name", LANGUAGE_METHODS)
-def test_protection_changes_methods_that_look_at_retained_pairs(name, before):
+def test_protection_changes_methods_that_look_at_retained_pairs(name, before, plain):
     protected = Enhancement(near=("pair/5",))
     if name not in PROTECTABLE:
         with pytest.raises(InputError, match="no loss on retained pairs"):
             apply(name, before, enhancement=protected)
         return
-    assert not same(apply(name, before), apply(name, before, enhancement=protected))
+    assert not same(plain(name), apply(name, before, enhancement=protected))
 
 
 def test_protected_neighbours_are_in_every_retained_batch_once_and_nothing_else_changes(before):
