@@ -14,6 +14,7 @@ from vestige import assets, presets, provenance, studies
 from vestige import config as settings
 from vestige.config import DifficultyConfig
 from vestige.difficulty import collect, plan
+from vestige.difficulty.factors import BEFORE
 from vestige.difficulty.journal import Part
 from vestige.difficulty.laboratory import Crew, Executor, Laboratory, labels_of
 from vestige.difficulty.plan import Job, label_of, learner_of, name_of
@@ -274,7 +275,7 @@ class Study:
             before = self.laboratory.read(job)
             its = made[name_of(factors)].arrays if learner == "one" and factors and name_of(factors) in made else {}
             for place, name in enumerate(self.asked(dose)):
-                values = {key: float(column[place]) for key, column in its.items()}
+                values = {key: float(its[key][place]) for key in BEFORE if key in its}
                 ref, part = self.known[dose, learner][name], self.sets[dose][1]
                 found.append(collect.sample_row(job, before, part, name, ref, values, name in self.dosed))
         return found
