@@ -159,7 +159,7 @@ def test_limited_it_says_so(source, here, tmp_path):
         ("sisa.shards=20", "SISA does not apply"),
         ("algorithms=[FT,magic]", "algorithms"),
         ("unlearn.finetune.steps=3", "FT passes 3 times over the 30 training samples"),
-        ("doses=[9]", "with 9 copies each do not fit"),
+        ("doses=[10]", "with 10 copies each do not fit"),
         ("references.folds=31", "31 folds of 30"),
         ("doses=[0]", "at least 1"),
     ],
