@@ -113,7 +113,8 @@ class Store:
         if not tensors.is_file() or digest(tensors) != facts.get("sha256"):
             raise broken
         try:
-            return Entry(facts, load_file(tensors), folder)
+            # by name: safetensors gives arrays back in an order of its own, a new one in every process
+            return Entry(facts, dict(sorted(load_file(tensors).items())), folder)
         except SafetensorError:
             raise broken from None
 

@@ -64,7 +64,7 @@ class Journal:
             if name in wanted:
                 if _digest(facts, blob) != digest:
                     raise self._broken("a result is not what was written")
-                found[name] = Part(json.loads(facts), load(blob))
+                found[name] = Part(json.loads(facts), dict(sorted(load(blob).items())))  # by name, as in `store`
         return found
 
     def seconds(self) -> dict[str, float]:
