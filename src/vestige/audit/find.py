@@ -47,17 +47,17 @@ def find(written: Written, material: Material, say: Say) -> Found:
     label = dict(zip(everything.ids, map(str, everything.y), strict=True)) if not trained.classes else dict(
         zip(everything.ids, map(str, everything.y.tolist()), strict=True)
     )  # fmt: skip
-    records = []
+    records: list[dict[str, Any]] = []
     for name, lot in near.items():
         neighbours = []
         for one in lot:
             value, beyond = one.values[by], one.beyond[by]
             tau = request.similar.tau
-            alike = beyond == 0 if tau is None else value >= tau
-            fate, why = _fate(written, one.id, alike, one.id in material.forget, one.id in in_training)
+            reaches = beyond == 0 if tau is None else value >= tau
+            fate, why = _fate(written, one.id, reaches, one.id in material.forget, one.id in in_training)
             neighbours.append(
                 {"id": one.id, "label": label[one.id], "similarity": round(value, 6), "random_pairs_reaching": beyond,
-                 "similar": alike, "fate": fate, "why": why}
+                 "similar": reaches, "fate": fate, "why": why}
             )  # fmt: skip
         records.append({"id": name, "label": label[name], "neighbours": neighbours})
     alike = [one for record in records for one in record["neighbours"] if one["similar"] and one["fate"] != "unseen"]
@@ -104,9 +104,10 @@ def both(trained: Samples, never: Samples) -> Samples:
     if trained.classes:
         import torch
 
-        x, y = torch.cat([trained.x, never.x]), torch.cat([trained.y, never.y])
+        join: Any = torch.cat
     else:
-        x, y = np.concatenate([trained.x, never.x]), np.concatenate([trained.y, never.y])
+        join = np.concatenate
+    x, y = join([trained.x, never.x]), join([trained.y, never.y])
     return Samples(trained.ids + never.ids, x, y, trained.classes)
 
 

@@ -264,7 +264,7 @@ def rebound(model: nn.Module, retain: Samples, asked: Samples) -> np.ndarray | N
     length = REBOUND_LENGTH * math.sqrt(sum(float((weight.detach() ** 2).sum()) for weight in weights))
     for step in range(REBOUND_STEPS):
         rows = torch.arange(step * REBOUND_BATCH, (step + 1) * REBOUND_BATCH) % len(retain)
-        part = retain.at(rows.unique())
+        part = retain.at(torch.unique(rows))
         loss = F.cross_entropy(learner(part.x), part.y)
         if not loss.requires_grad:
             return None
@@ -323,7 +323,7 @@ def _features(model: nn.Module, layer: nn.Linear, x: Tensor) -> Tensor:
     hook = layer.register_forward_hook(lambda _, seen, __: found.append(seen[0].detach().double()))
     try:
         with torch.no_grad():
-            for part in x.split(CHUNK):
+            for part in torch.split(x, CHUNK):
                 model(part)
     finally:
         hook.remove()

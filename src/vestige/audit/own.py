@@ -58,7 +58,7 @@ def classifier(model: Any, samples: Samples, name: str) -> nn.Module:
 
     if not isinstance(model, nn.Module):
         raise InputError(f"{name} should return a torch.nn.Module, it returns {type(model).__name__}")
-    model = model.eval()
+    model.eval()
     few = samples.x[:FEW]
     try:
         with torch.no_grad():

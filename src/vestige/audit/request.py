@@ -85,7 +85,7 @@ def _plain(node: yaml.Node, place: Place, lines: dict[Place, int], path: Path) -
         return [_plain(value, (*place, at), lines, path) for at, value in enumerate(node.value)]
     loader = yaml.SafeLoader("")
     try:
-        return loader.construct_object(node)  # type: ignore[no-untyped-call]
+        return loader.construct_object(node)
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path}:{node.start_mark.line + 1}: {getattr(error, 'problem', error)}") from None
 

@@ -130,7 +130,10 @@ def predict(predictor: Predictor, factors: Mapping[str, Array], population: Mapp
         if missing:
             raise InputError(f"the predictor needs {missing[0]!r}, which {what} do not have")
     places = np.stack([place(factors[name], population[name]) for name in predictor.factors], 1)
-    return np.asarray(1 / (1 + np.exp(-(places @ np.array(predictor.weights) + predictor.intercept))))
+    drawn = (places * np.array(predictor.weights)).sum(
+        1
+    )  # row by row: a product's last bits depend on who else is asked
+    return np.asarray(1 / (1 + np.exp(-(drawn + predictor.intercept))))
 
 
 def place(values: Array, population: Array) -> Array:

@@ -123,7 +123,7 @@ def parameters(path: Path) -> int:
     with quiet(), torch.device("meta"):
         try:
             config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-            network = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+            network = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
         except Exception as error:
             raise InputError(f"{path} cannot be read as a language model: {_first_line(error)}") from None
     return sum(weight.numel() for weight in network.parameters())

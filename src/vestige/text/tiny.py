@@ -21,7 +21,7 @@ def tiny(name: str, generator: torch.Generator | None = None) -> nn.Module:
     from transformers import AutoModelForCausalLM
 
     with quiet(), torch.random.fork_rng(devices=[]):
-        network: nn.Module = AutoModelForCausalLM.from_config(_config(name))  # type: ignore[no-untyped-call]
+        network: nn.Module = AutoModelForCausalLM.from_config(_config(name))
     if generator is not None:
         with torch.no_grad():
             for weight in network.parameters():
@@ -40,7 +40,7 @@ def byte_tokenizer() -> Any:
     raw = Tokenizer(models.BPE(vocab={word: place for place, word in enumerate([*special, *letters])}, merges=[]))
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     raw.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=raw, pad_token="<pad>", bos_token="<s>", eos_token="</s>", model_max_length=CONTEXT
     )
 

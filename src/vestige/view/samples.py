@@ -184,7 +184,9 @@ def _scores_of_text(material: TextMaterial, unit: Unit) -> Table:
         cells = tuple(Cell(number(material.of(unit, training, stage, group, metric))) for _, group, metric in columns)
         there = (unit, training, stage, "target") in material.by_key
         missing = "" if there else f"not computed because {missing_run(material.failed, training, stage)}"
-        rows.append(TableRow(said.by_arm(material.arms)[training], stage, said.describe(stage), cells, missing))
+        rows.append(
+            TableRow(said.by_arm(material.arms)[training], stage, said.describe(stage, material.config), cells, missing)
+        )
     return Table(tuple(head for head, *_ in columns), tuple(rows), ())
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from vestige import report
-from vestige.report import analysis
+from vestige.report import analysis, audit, difficulty
 from vestige.report.facts import tidy
 from vestige.store import read_json
 from vestige.view import pages
@@ -131,7 +131,11 @@ class Whole:
     samples: tuple[Sample, ...]
 
 
-DRAWN: dict[str, Callable[[Path], str]] = {"analysis": lambda root: analysis.page(*analysis.read(root))}
+DRAWN: dict[str, Callable[[Path], str]] = {
+    "analysis": lambda root: analysis.page(*analysis.read(root)),
+    "audit": lambda root: report.page(audit.summarise(read_json(root / "result.json"), read_json(root / "run.json"))),
+    "difficulty": lambda root: difficulty.page(*difficulty.read(root)),
+}
 """What draws the pages of runs that are no studies, by their kind."""
 
 
