@@ -270,7 +270,7 @@ class Audit:
             return []
         gone, count = sorted(gone), self.written.request.references
         retain = self.material.trained.without(gone)
-        found = []
+        found: list[Asked] = []
         for index in range(count):
             name = self._reference_name(gone, index)
             if not self.store.has("shadows", name):

@@ -185,7 +185,7 @@ def probe(model: LanguageModel, retain: Samples, asked: Samples) -> np.ndarray |
     with torch.no_grad():
         seen, new = (text.hidden(model, part).double() for part in (few, asked))
     tokens = torch.cat([text.answers(model, few), text.answers(model, asked)])
-    kinds, place = tokens.unique(return_inverse=True)
+    kinds, place = torch.unique(tokens, return_inverse=True)
     mean, spread = seen.mean(0), seen.std(0) + 1e-6
     a, b = (torch.cat([(part - mean) / spread, part.new_ones(len(part), 1)], 1) for part in (seen, new))
     goal = 2.0 * F.one_hot(place[: len(a)], len(kinds)).double() - 1
@@ -207,7 +207,7 @@ def rebound(model: LanguageModel, retain: Samples, asked: Samples) -> np.ndarray
     length = REBOUND_LENGTH * math.sqrt(sum(float((weight.detach() ** 2).sum()) for weight in weights))
     for step in range(REBOUND_STEPS):
         rows = torch.arange(step * REBOUND_BATCH, (step + 1) * REBOUND_BATCH) % len(retain)
-        part = retain.at(rows.unique())
+        part = retain.at(torch.unique(rows))
         loss = (text.losses(learner, part) / text.lengths(learner, part)).mean()
         slopes = torch.autograd.grad(loss, weights, allow_unused=True)
         size = math.sqrt(sum(float((slope**2).sum()) for slope in slopes if slope is not None))

@@ -130,9 +130,8 @@ def predict(predictor: Predictor, factors: Mapping[str, Array], population: Mapp
         if missing:
             raise InputError(f"the predictor needs {missing[0]!r}, which {what} do not have")
     places = np.stack([place(factors[name], population[name]) for name in predictor.factors], 1)
-    drawn = (places * np.array(predictor.weights)).sum(
-        1
-    )  # row by row: a product's last bits depend on who else is asked
+    # row by row: the last bits of a product depend on who else is asked
+    drawn = (places * np.array(predictor.weights)).sum(1)
     return np.asarray(1 / (1 + np.exp(-(drawn + predictor.intercept))))
 
 
