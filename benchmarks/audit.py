@@ -36,7 +36,7 @@ from vestige.audit.verdict import WORDS
 from vestige.config import AuditRequest
 from vestige.image import load, unit
 from vestige.store import Store
-from vestige.types import Samples
+from vestige.types import Samples, joined
 
 EXPECTED = {
     "never trained on it": "forgotten",
@@ -166,13 +166,6 @@ def plant(seed: int) -> tuple[Samples, Samples, Samples, Samples]:
     used = set(chosen)
     never = pool.at(torch.tensor([row for row in order.tolist() if row not in used][:1500]))
     return record, copies, rest, never
-
-
-def joined(*sets: Samples) -> Samples:
-    return Samples(
-        tuple(name for one in sets for name in one.ids), torch.cat([one.x for one in sets]),
-        torch.cat([one.y for one in sets]), sets[0].classes,
-    )  # fmt: skip
 
 
 def judge_images(seed: int, folder: Path, references: int = 12) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from vestige.random import stream
 from vestige.stages import parse
 from vestige.studies import configure
 from vestige.train import descend, train
-from vestige.types import Samples
+from vestige.types import joined
 from vestige.unlearn import perform
 from vestige.verify import auc, tpr_at_fpr
 
@@ -51,13 +51,6 @@ def learn(settings, members, seed):
     start = time.perf_counter()
     model = train(model, members, modality=image, config=settings.train)
     return model, began, time.perf_counter() - start
-
-
-def join(*parts):
-    return Samples(
-        tuple(name for part in parts for name in part.ids), torch.cat([part.x for part in parts]),
-        torch.cat([part.y for part in parts]), parts[0].classes,
-    )  # fmt: skip
 
 
 def margins(model, samples):
@@ -156,7 +149,7 @@ def members_test(options):
                 lines.append({"n": n, "seed": seed, "model": stage, **tests(model, trained_on, never, began)})
                 gone = [name for name in split.target if name not in trained_on.ids]
                 if gone:
-                    everyone = join(trained_on, arm.take(gone), never)
+                    everyone = joined(trained_on, arm.take(gone), never)
                     lam = influence.explain(model, everyone, start=began).multipliers
                     lines[-1]["targets, AUC"] = auc(lam[len(trained_on) : -len(never)], lam[-len(never) :])
                 print(lines[-1], flush=True)
@@ -165,7 +158,7 @@ def members_test(options):
 
 def tests(model, members, never, began):
     """AUC and TPR at 1 % FPR of each test, with the seconds that the multipliers took."""
-    both, n = join(members, never), len(members)
+    both, n = joined(members, never), len(members)
     start = time.perf_counter()
     alone = influence.explain(model, both)
     seconds = time.perf_counter() - start
@@ -250,7 +243,7 @@ def shares(options):
             lot = {"before": arm}
             for kept in range(settings.data.similar, -1, -1):
                 copies = arm.take(name for name in split.all_similar() if place(split, name) < kept)
-                lot[kept] = join(rest, copies) if kept else rest
+                lot[kept] = joined(rest, copies) if kept else rest
             at, alone = {}, {}
             for stage, trained_on in lot.items():
                 model, began, _ = learn(settings, trained_on, seed)
@@ -301,13 +294,13 @@ def theorem(options):
         nothing, _, _ = learn(settings, base, seed)
         for name in targets.ids:
             j = targets.take([name])
-            alone = margins(learn(settings, join(base, j), seed)[0], j)[0]
+            alone = margins(learn(settings, joined(base, j), seed)[0], j)[0]
             first = alone - margins(nothing, j)[0]
             for kind, i in partners(j, pool, seed, settings).items():
-                other, _, _ = learn(settings, join(base, i), seed)
-                both, began, _ = learn(settings, join(base, i, j), seed)
+                other, _, _ = learn(settings, joined(base, i), seed)
+                both, began, _ = learn(settings, joined(base, i, j), seed)
                 second = margins(both, j)[0] - margins(other, j)[0]
-                found = influence.explain(both, join(base, i, j), start=began)
+                found = influence.explain(both, joined(base, i, j), start=began)
                 one, two = found.factors.norms().numpy()[-2:]
                 lines.append({
                     "seed": seed, "j": name, "i": kind, "ssim": float(similar.ssim(i.x, j.x)[0]),

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from vestige.difficulty import analyse, rank
-from vestige.difficulty.answers import answers
+from vestige.difficulty import analyse, judge, rank
 from vestige.difficulty.table import Doses, Measured, doses, measured
 from vestige.types import InputError
 
@@ -182,7 +181,12 @@ def test_natural_and_constructed_trends_are_found():
 
 def test_all_answers_are_plain():
     amounts = Doses("toy mlp", ("FT",), ("a", "b", "c"), (0, 1, 2), np.random.default_rng(0).uniform(size=(1, 3, 3)))
-    found = answers([table(algorithms=("FT",), S=2)], [amounts])
+    one = table(algorithms=("FT",), S=2)
+    found = {
+        "inequality": analyse.inequality(one), "agreement": analyse.agreement(one), "holding": analyse.holding([one]),
+        "symptoms": analyse.holding([one], "after"), "constructed": analyse.constructed(amounts),
+        "prediction": judge.evaluate([one]),
+    }  # fmt: skip
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert "missing" in found["prediction"]["by"]["data"]
 
@@ -216,5 +220,3 @@ def test_shapes_and_names_that_do_not_fit_are_refused():
         Measured(one.name, one.ids, one.algorithms, one.seeds, one.h[:, :1], one.gap, {})
     with pytest.raises(InputError, match="'steps' is no factor before unlearning"):
         Measured(one.name, one.ids, one.algorithms, one.seeds, one.h, one.gap, {"steps": one.h[0]})
-    with pytest.raises(InputError, match="nothing to answer from"):
-        answers([])

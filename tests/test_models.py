@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from conftest import shapes
-from vestige import experiment, image, sisa, studies, verify
+from vestige import classifier, experiment, image, sisa, studies, verify
 from vestige.config import CNNConfig, MLPConfig, Recipe, RecoverConfig, ResNetConfig, Sisa, TrainConfig, UnlearnConfig
 from vestige.modality import with_model
 from vestige.random import stream
@@ -119,7 +119,7 @@ def test_images_too_small_for_the_convolutions():
 def test_chunks_do_not_matter(monkeypatch, known):
     with torch.no_grad():
         whole = image.logits(known["cnn"], toys())
-        monkeypatch.setattr(image.model, "CHUNK", 5)
+        monkeypatch.setattr(classifier, "CHUNK", 5)
         torch.testing.assert_close(image.logits(known["cnn"], toys()), whole)
 
 

@@ -551,9 +551,6 @@ def show_audit_plan(record: dict[str, Any]) -> None:
         f"similar: {found['rule']}; random: how many of {found['null']['pairs']:,} random pairs reach the value"
     )
     console.print(f"\n{record['outcome']}\n")
-    for one in record["difficulty"]:
-        told = one["why"] if one["difficulty"] is None else f"expected difficulty {one['difficulty']:.2f}"
-        console.print(f"{one['id']}: {told}")
     table = _table("Estimated from a short trial on this machine, for one thread; read them as orders of magnitude.")
     table.add_column("method")
     for title in ("seconds", "MiB"):

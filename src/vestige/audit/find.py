@@ -10,7 +10,7 @@ import numpy as np
 from vestige import measures, similar
 from vestige.audit.request import Written
 from vestige.audit.subject import Material
-from vestige.types import InputError, Samples
+from vestige.types import InputError, Samples, joined
 
 Found = dict[str, Any]
 Say = Callable[[str], None]
@@ -99,16 +99,7 @@ def check_answered(written: Written, found: Mapping[str, Any]) -> None:
 
 def both(trained: Samples, never: Samples) -> Samples:
     """All records, first what was trained on."""
-    if not len(never):
-        return trained
-    if trained.classes:
-        import torch
-
-        join: Any = torch.cat
-    else:
-        join = np.concatenate
-    x, y = join([trained.x, never.x]), join([trained.y, never.y])
-    return Samples(trained.ids + never.ids, x, y, trained.classes)
+    return joined(trained, never) if len(never) else trained
 
 
 def _fate(written: Written, name: str, alike: bool, asked: bool, trained: bool) -> tuple[str, str]:

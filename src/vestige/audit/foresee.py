@@ -1,21 +1,6 @@
-"""What to expect before anything is changed: how hard each record is to forget, what each method costs."""
+"""What to expect before anything is changed. How hard a record is to forget: `vestige difficulty predict`."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
-NO_PREDICTOR = "no stored predictor was given (predictor: FILE)"
-
-
-def difficulty(records: Sequence[str], predictor: Path | None) -> list[dict[str, Any]]:
-    """The expected difficulty of each record in [0, 1], and why there is none.
-
-    A predictor is fitted by a difficulty study. Without one nothing is said: a guess would look like knowledge.
-    """
-    why = NO_PREDICTOR if predictor is None else f"predictors as in {predictor} are not read yet"
-    return [{"id": name, "difficulty": None, "why": f"not foreseen because {why}"} for name in records]
 
 
 def outcome(scope: str, kept: int, removed: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vestige import image, metrics, presets
-from vestige.audit import own
+from vestige.audit import own, probing
 from vestige.audit.request import Written
 from vestige.audit.subject import Material, Question
 from vestige.config import MLPConfig, Recipe, TrainConfig, UnlearnConfig
@@ -35,9 +34,8 @@ CONTROLS = 20
 """Of these, controls at most."""
 REFIT = 4000
 """Retained images that a last layer is refitted on, at most."""
-RIDGE = 1e-2
-REBOUND_STEPS, REBOUND_BATCH, REBOUND_LENGTH = 5, 200, 2e-3
-"""Steps on retained images, images in each, and the length of a step as a share of the weights' norm."""
+REBOUND = 200
+"""Retained images in a step of `rebound`."""
 CHUNK = 512
 
 
@@ -168,8 +166,7 @@ class Images:
         return self._with({name: torch.from_numpy(value.copy()) for name, value in arrays.items()}, samples)
 
     def ask(self, model: nn.Module, question: Question) -> dict[str, np.ndarray]:
-        sets = [question.records, *question.controls]
-        asked = joined(sets)
+        asked = probing.everyone(question)
         found = {"answer": answers(model, asked)}
         probed = probe(model, question.retain, asked)
         if probed is not None:
@@ -177,16 +174,12 @@ class Images:
         risen = rebound(model, question.retain, asked)
         if risen is not None:
             found["rebound"] = risen - found["answer"]
-        n = len(question.records)
-        parts = {name: values[:n] for name, values in found.items()}
-        if question.controls:
-            shape = (n, len(question.controls[0]))
-            parts |= {f"{name} of controls": values[n:].reshape(shape) for name, values in found.items()}
-        near = [question.retain.take(question.near[name]) for name in question.records.ids]
-        parts["near"] = np.array([answers(model, lot).mean() if len(lot) else np.nan for lot in near])
-        parts["near_accuracy"] = np.array([right(model, lot).mean() if len(lot) else np.nan for lot in near])
-        parts["utility"] = right(model, question.never).astype(np.float64)
-        return parts
+        return {
+            **probing.parted(found, question),
+            "near": probing.near(question, lambda lot: answers(model, lot)),
+            "near_accuracy": probing.near(question, lambda lot: right(model, lot)),
+            "utility": right(model, question.never).astype(np.float64),
+        }
 
     def controls(self, record: Samples, never: Samples) -> Samples:
         return controls(record, never)
@@ -231,11 +224,10 @@ def right(model: nn.Module, samples: Samples) -> np.ndarray:
 
 
 def probe(model: nn.Module, retain: Samples, asked: Samples) -> np.ndarray | None:
-    """The margin of each record's label when the last layer is fitted anew on retained records, (N,).
+    """The margin of each record's label when the last layer is fitted anew on retained records (`refitted`), (N,).
 
-    Least squares with a ridge of 1 % on standardised features, to +1 for the own class and −1 for others; the own
-    class's score minus the largest other. What was done to the model's own last layer, or to what comes out of it,
-    does not matter. None where no linear layer ends in the classes.
+    What was done to the model's own last layer, or to what comes out of it, does not matter. None where no linear layer
+    ends in the classes.
     """
     layer = last_layer(model, asked)
     if layer is None:
@@ -243,40 +235,21 @@ def probe(model: nn.Module, retain: Samples, asked: Samples) -> np.ndarray | Non
     step = max(1, len(retain) // REFIT)
     few = retain.at(slice(0, step * REFIT, step))
     seen, new = (_features(model, layer, part.x) for part in (few, asked))
-    mean, spread = seen.mean(0), seen.std(0) + 1e-6
-    a, b = (torch.cat([(part - mean) / spread, part.new_ones(len(part), 1)], 1) for part in (seen, new))
-    goal = 2.0 * F.one_hot(few.y, few.classes).double() - 1
-    ridge = RIDGE * len(a) * torch.eye(a.shape[1], dtype=torch.float64)
-    scores = b @ torch.linalg.solve(a.T @ a + ridge, a.T @ goal)
-    own_score = scores.gather(1, asked.y[:, None])[:, 0]
-    others = scores.scatter(1, asked.y[:, None], -math.inf).max(1).values
-    return np.asarray((own_score - others).numpy())
+    return np.asarray(probing.refitted(seen, few.y, new, asked.y, few.classes).numpy())
 
 
 def rebound(model: nn.Module, retain: Samples, asked: Samples) -> np.ndarray | None:
-    """The answers after a *copy* took a few steps on retained records only, (N,): what was hidden comes back.
+    """The answers after a *copy* took a few steps on retained records (`nudged`), (N,): what was hidden comes back.
 
-    Each step goes down the loss of 200 retained records, by 0.2 % of the length of all weights: the same for every
-    network, however it was trained. None where no gradient reaches the weights.
+    None where no gradient reaches the weights.
     """
     learner = copy.deepcopy(model).eval().requires_grad_()
-    weights = list(learner.parameters())
-    length = REBOUND_LENGTH * math.sqrt(sum(float((weight.detach() ** 2).sum()) for weight in weights))
-    for step in range(REBOUND_STEPS):
-        rows = torch.arange(step * REBOUND_BATCH, (step + 1) * REBOUND_BATCH) % len(retain)
-        part = retain.at(torch.unique(rows))
-        loss = F.cross_entropy(learner(part.x), part.y)
-        if not loss.requires_grad:
-            return None
-        slopes = torch.autograd.grad(loss, weights, allow_unused=True)
-        size = math.sqrt(sum(float((slope**2).sum()) for slope in slopes if slope is not None))
-        if not math.isfinite(size) or size == 0:
-            return None
-        with torch.no_grad():
-            for weight, slope in zip(weights, slopes, strict=True):
-                if slope is not None:
-                    weight.sub_(slope, alpha=length / size)
-    return answers(learner, asked)
+
+    def loss(part: Samples) -> Tensor:
+        return F.cross_entropy(learner(part.x), part.y)
+
+    moved = probing.nudged(learner, list(learner.parameters()), retain, REBOUND, loss)
+    return answers(learner, asked) if moved else None
 
 
 def controls(record: Samples, never: Samples) -> Samples:
@@ -291,12 +264,6 @@ def controls(record: Samples, never: Samples) -> Samples:
     rows = order[never.y[order] == kind][:CONTROLS]
     chosen = never.at(rows)
     return replace(chosen, y=record.y.repeat(len(chosen)))
-
-
-def joined(sets: list[Samples]) -> Samples:
-    """Several sets in one; a record that stands in two of them gets two names."""
-    names = tuple(f"{at}/{name}" for at, one in enumerate(sets) for name in one.ids)
-    return Samples(names, torch.cat([one.x for one in sets]), torch.cat([one.y for one in sets]), sets[0].classes)
 
 
 def last_layer(model: nn.Module, samples: Samples) -> nn.Linear | None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,10 +111,8 @@ class Audit:
     def foreseen(self, say: Say) -> dict[str, Any]:
         """Step 2: what to expect. Nothing is changed."""
         request, found = self.written.request, self.found(say)
-        path = Path(request.predictor) if request.predictor else None
         return {
             "method": self.method,
-            "difficulty": foresee.difficulty(self.material.forget, path),
             "outcome": foresee.outcome(request.scope, len(found["kept"]), len(found["removed"])),
         }
 

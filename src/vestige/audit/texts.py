@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from vestige import text
+from vestige.audit import probing
 from vestige.audit.request import Written
 from vestige.audit.subject import Material, Question
 from vestige.config import LMConfig, TextRecipe, TextUnlearnConfig, TuneConfig
@@ -30,9 +29,8 @@ CONTROLS = 20
 """Never-seen pairs that stand in for a record, at most."""
 REFIT = 200
 """Retained pairs that a head is fitted on, at most."""
-RIDGE = 1e-2
-REBOUND_STEPS, REBOUND_BATCH, REBOUND_LENGTH = 5, 8, 2e-3
-"""Steps on retained pairs, pairs in each, and the length of a step as a share of the weights' norm."""
+REBOUND = 8
+"""Retained pairs in a step of `rebound`."""
 WATCHED = 100
 """Never-seen and neighbouring pairs that are asked, at most."""
 
@@ -130,25 +128,21 @@ class Texts:
     def ask(self, model: Any, question: Question) -> dict[str, np.ndarray]:
         from vestige.language.returns import quantised
 
-        asked = joined([question.records, *question.controls])
+        asked = probing.everyone(question)
         found = {"answer": answers(model, asked), "rounded": answers(quantised(model, 4), asked)}
         probed = probe(model, question.retain, asked)
         if probed is not None:
             found["probe"] = probed
-        found["rebound"] = rebound(model, question.retain, asked) - found["answer"]
-        n = len(question.records)
-        parts = {name: values[:n] for name, values in found.items()}
-        if question.controls:
-            shape = (n, len(question.controls[0]))
-            parts |= {f"{name} of controls": values[n:].reshape(shape) for name, values in found.items()}
-        near = [question.retain.take(question.near[name]) for name in question.records.ids]
-        parts["near"] = np.array([answers(model, lot).mean() if len(lot) else np.nan for lot in near])
-        parts["near_accuracy"] = np.array(
-            [recalls(model, lot, self.recipe).mean() if len(lot) else np.nan for lot in near]
-        )
-        parts["utility"] = recalls(model, question.retain.at(slice(0, WATCHED)), self.recipe)
-        parts["recall"] = recalls(model, question.records, self.recipe)
-        return parts
+        risen = rebound(model, question.retain, asked)
+        if risen is not None:
+            found["rebound"] = risen - found["answer"]
+        return {
+            **probing.parted(found, question),
+            "near": probing.near(question, lambda lot: answers(model, lot)),
+            "near_accuracy": probing.near(question, lambda lot: recalls(model, lot, self.recipe)),
+            "utility": recalls(model, question.retain.at(slice(0, WATCHED)), self.recipe),
+            "recall": recalls(model, question.records, self.recipe),
+        }
 
     def controls(self, record: Samples, never: Samples) -> Samples:
         alike = lexical([str(record.x[0])], [str(one) for one in never.x])[0]
@@ -174,10 +168,10 @@ def recalls(model: LanguageModel, samples: Samples, recipe: TextRecipe) -> np.nd
 
 
 def probe(model: LanguageModel, retain: Samples, asked: Samples) -> np.ndarray | None:
-    """The mean margin of each answer's tokens under a head fitted anew on retained answers, (N,).
+    """The mean margin of each answer's tokens under a head fitted anew on retained answers (`refitted`), (N,).
 
-    Least squares as of images (`images.probe`), the classes being the tokens of these answers; what was done to the
-    model's own head does not matter. None where there is nothing to fit on.
+    The classes are the tokens of these answers; what was done to the model's own head does not matter. None where
+    there is nothing to fit on.
     """
     few = retain.at(slice(0, REFIT))
     if not len(few):
@@ -186,44 +180,24 @@ def probe(model: LanguageModel, retain: Samples, asked: Samples) -> np.ndarray |
         seen, new = (text.hidden(model, part).double() for part in (few, asked))
     tokens = torch.cat([text.answers(model, few), text.answers(model, asked)])
     kinds, place = torch.unique(tokens, return_inverse=True)
-    mean, spread = seen.mean(0), seen.std(0) + 1e-6
-    a, b = (torch.cat([(part - mean) / spread, part.new_ones(len(part), 1)], 1) for part in (seen, new))
-    goal = 2.0 * F.one_hot(place[: len(a)], len(kinds)).double() - 1
-    ridge = RIDGE * len(a) * torch.eye(a.shape[1], dtype=torch.float64)
-    scores = b @ torch.linalg.solve(a.T @ a + ridge, a.T @ goal)
-    own = place[len(a) :, None]
-    margin = scores.gather(1, own)[:, 0] - scores.scatter(1, own, -math.inf).max(1).values
+    margin = probing.refitted(seen, place[: len(seen)], new, place[len(seen) :], len(kinds))
     parts = torch.split(margin, text.lengths(model, asked).tolist())
     return np.array([float(part.mean()) for part in parts])
 
 
-def rebound(model: LanguageModel, retain: Samples, asked: Samples) -> np.ndarray:
-    """The answers after a *copy* took a few steps on retained pairs only, (N,): what was hidden comes back.
+def rebound(model: LanguageModel, retain: Samples, asked: Samples) -> np.ndarray | None:
+    """The answers after a *copy* took a few steps on retained pairs only (`nudged`), (N,): what was hidden comes back.
 
-    As of images (`images.rebound`): each step has the length of 0.2 % of all weights.
+    None where no gradient reaches the weights.
     """
     learner = copy.deepcopy(model)
     weights = [weight for weight in learner.parameters() if weight.requires_grad]
-    length = REBOUND_LENGTH * math.sqrt(sum(float((weight.detach() ** 2).sum()) for weight in weights))
-    for step in range(REBOUND_STEPS):
-        rows = torch.arange(step * REBOUND_BATCH, (step + 1) * REBOUND_BATCH) % len(retain)
-        part = retain.at(torch.unique(rows))
-        loss = (text.losses(learner, part) / text.lengths(learner, part)).mean()
-        slopes = torch.autograd.grad(loss, weights, allow_unused=True)
-        size = math.sqrt(sum(float((slope**2).sum()) for slope in slopes if slope is not None))
-        if not math.isfinite(size) or size == 0:
-            return np.full(len(asked), np.nan)
-        with torch.no_grad():
-            for weight, slope in zip(weights, slopes, strict=True):
-                if slope is not None:
-                    weight.sub_(slope, alpha=length / size)
-    return answers(learner, asked)
 
+    def loss(part: Samples) -> Tensor:
+        return (text.losses(learner, part) / text.lengths(learner, part)).mean()
 
-def joined(sets: list[Samples]) -> Samples:
-    """Several sets in one; a record that stands in two of them gets two names."""
-    names = tuple(f"{at}/{name}" for at, one in enumerate(sets) for name in one.ids)
-    return Samples(names, np.concatenate([one.x for one in sets]), np.concatenate([one.y for one in sets]))
+    moved = probing.nudged(learner, weights, retain, REBOUND, loss)
+    return answers(learner, asked) if moved else None
 
 
 def _beside(written: Written, source: str) -> str:

@@ -98,7 +98,6 @@ class AuditRequest(Settings):
         12, ge=4, description="models trained for comparison without the records, and so many without similar ones too"
     )
     seed: int = Field(0, ge=0)
-    predictor: str | None = Field(None, description="a stored predictor of difficulty")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -278,7 +278,6 @@ class Study:
             before = self.laboratory.read(job)
             its = made[name_of(factors)].arrays if learner == "one" and factors and name_of(factors) in made else {}
             for place, name in enumerate(self.asked(dose)):
-                # in an order of our own: safetensors gives arrays back in any
                 values = {key: float(its[key][place]) for key in BEFORE if key in its}
                 ref, part = self.known[dose, learner][name], self.sets[dose][1]
                 found.append(collect.sample_row(job, before, part, name, ref, values, name in self.dosed))

@@ -1,8 +1,9 @@
 """Images behind the modality contract (see vestige.modality)."""
 
+from vestige.classifier import embed, lengths, logits, losses, weights
 from vestige.image.data import jitter, load, unit
 from vestige.image.encode import encode
-from vestige.image.model import build, embed, lengths, logits, losses, restore, weights
+from vestige.image.model import build, restore
 from vestige.image.recover import check_recover, recover
 from vestige.image.transform import make_similar
 

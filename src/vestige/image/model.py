@@ -1,19 +1,16 @@
-"""Build and restore the networks, and what the methods ask of a model."""
+"""Build and restore the networks; what the methods ask of them stands in `vestige.classifier`."""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from vestige.classifier import embed, lengths, logits, losses, weights
 from vestige.config import CNNConfig, MLPConfig, NetworkConfig, ResNetConfig
 from vestige.image.networks import CNN, MLP, Network, ResNet18
 from vestige.types import InputError, Samples
 
 __all__ = ["MLP", "build", "embed", "lengths", "logits", "losses", "restore", "weights"]
-
-CHUNK = 256
-"""Images that convolutions see at once where no gradient is asked for: bounds the memory."""
 
 
 def build(config: NetworkConfig, samples: Samples, *, generator: torch.Generator) -> Network:
@@ -29,34 +26,6 @@ def restore(config: NetworkConfig, weights: dict[str, Tensor]) -> Network:
     model = _empty(config, weights["mean"], weights[f"{last}.weight"].shape[0])
     model.load_state_dict(weights)
     return model.eval()
-
-
-def logits(model: nn.Module, samples: Samples) -> Tensor:
-    """(N, classes)."""
-    if torch.is_grad_enabled() or isinstance(model, MLP):
-        out: Tensor = model(samples.x)
-        return out
-    return torch.cat([model(part) for part in samples.x.split(CHUNK)])
-
-
-def losses(model: nn.Module, samples: Samples) -> Tensor:
-    """Negative log-likelihood of the label per sample, in nats. Shape (N,)."""
-    return F.cross_entropy(logits(model, samples), samples.y, reduction="none")
-
-
-def lengths(model: nn.Module, samples: Samples) -> Tensor:
-    """How many answers each sample's loss is summed over: one. Shape (N,)."""
-    return torch.ones(len(samples), device=samples.x.device)
-
-
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    """What must be kept of a model for `restore`."""
-    return model.state_dict()
-
-
-def embed(model: Network, samples: Samples) -> Tensor:
-    """What the last layer sees, (N, width)."""
-    return model.features(samples.x)
 
 
 def _empty(config: NetworkConfig, mean: Tensor, classes: int) -> Network:

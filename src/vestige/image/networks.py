@@ -45,6 +45,8 @@ class Network(nn.Module, ABC):
 class MLP(Network):
     """ReLU network with a bias in the first layer only: positively homogeneous in its weights."""
 
+    whole = True  # all samples at once: see `vestige.classifier.logits`
+
     def __init__(self, mean: Tensor, hidden: tuple[int, ...], classes: int, init_scale: float = 1e-4) -> None:
         super().__init__(mean)
         widths = (mean.numel(), *hidden, classes)

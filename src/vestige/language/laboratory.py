@@ -21,7 +21,7 @@ from vestige.provenance import clock
 from vestige.random import stream
 from vestige.stages import TextStage, parse_text
 from vestige.store import Store
-from vestige.types import InputError, Run, Scores, ShadowRun
+from vestige.types import InputError, Run, Scores, ShadowRun, joined
 
 if TYPE_CHECKING:
     from vestige.modality import Language
@@ -347,7 +347,7 @@ class TextLaboratory:
         from vestige.language.choose import choose
         from vestige.unlearn.enhance import Enhancement
         from vestige.unlearn.language import LANGUAGE_METHODS
-        from vestige.unlearn.language_task import joined, recalled
+        from vestige.unlearn.language_task import recalled
 
         start, recipe = time.time(), self.config.recipe
         stage, targets = stage_of(self.config, run.stage), _targets(split, run)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vestige.config import Recipe
 from vestige.modality import Language, Modality
 from vestige.train import OnStep
-from vestige.types import InputError, Samples
+from vestige.types import InputError, Samples, joined
 from vestige.unlearn.methods import Method
 
 Part = Callable[[nn.Module, Samples], Tensor]
@@ -24,13 +24,7 @@ Find = Callable[[Samples, Samples], Iterable[str]]
 def widened(forget: Samples, retain: Samples, extra: Iterable[str]) -> tuple[Samples, Samples]:
     """Move the samples called `extra` from retain to forget. With none, both are returned as they are."""
     moved = retain.take(name for name in dict.fromkeys(extra))
-    both = Samples(
-        forget.ids + moved.ids,
-        torch.cat([forget.x, moved.x]),
-        torch.cat([forget.y, moved.y]),
-        forget.classes,
-    )
-    return both, retain.without(moved.ids)
+    return joined(forget, moved), retain.without(moved.ids)
 
 
 def widen(method: Method, find: Find) -> Method:

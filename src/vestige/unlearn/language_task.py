@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +15,7 @@ from vestige.config import AskConfig, TextRecipe, TextSteps, TextUnlearnConfig
 from vestige.modality import Language
 from vestige.random import stream
 from vestige.train import CLIP, Batch, OnStep, Stop, cycled, descend
-from vestige.types import InputError, Samples
+from vestige.types import InputError, Samples, joined
 from vestige.unlearn.enhance import PLAIN, Enhancement, Part, noisy
 from vestige.unlearn.losses import per_sample
 
@@ -189,12 +188,6 @@ def forgetting(task: Task, part: Part) -> Callable[[nn.Module, Batch], list[Tens
         return found
 
     return losses
-
-
-def joined(*parts: Samples) -> Samples:
-    """These questions and answers in one set, in their order."""
-    ids = tuple(name for part in parts for name in part.ids)
-    return Samples(ids, np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts]))
 
 
 def moved(

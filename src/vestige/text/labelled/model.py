@@ -1,19 +1,15 @@
-"""The classifier of labelled texts, and what the methods ask of it."""
+"""The classifier of labelled texts; what the methods ask of it stands in `vestige.classifier`."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vestige.config import NetworkConfig, WordsConfig
 from vestige.text.labelled.data import FILL, pairs
 from vestige.types import InputError, Samples
-
-CHUNK = 1024
-"""Texts that are looked at at once where no gradient is asked for: bounds the memory."""
 
 
 class Words(nn.Module):
@@ -73,34 +69,6 @@ def restore(config: NetworkConfig, weights: dict[str, Tensor]) -> Words:
     model = Words(buckets, width, hidden, classes).to(weights["head.weight"].device)
     model.load_state_dict(weights)
     return model.eval()
-
-
-def logits(model: nn.Module, samples: Samples) -> Tensor:
-    """(N, classes)."""
-    if torch.is_grad_enabled():
-        out: Tensor = model(samples.x)
-        return out
-    return torch.cat([model(part) for part in samples.x.split(CHUNK)])
-
-
-def losses(model: nn.Module, samples: Samples) -> Tensor:
-    """Negative log-likelihood of the label per sample, in nats. Shape (N,)."""
-    return F.cross_entropy(logits(model, samples), samples.y, reduction="none")
-
-
-def lengths(model: nn.Module, samples: Samples) -> Tensor:
-    """How many answers each sample's loss is summed over: one. Shape (N,)."""
-    return torch.ones(len(samples), device=samples.x.device)
-
-
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    """What must be kept of a model for `restore`."""
-    return model.state_dict()
-
-
-def embed(model: Words, samples: Samples) -> Tensor:
-    """What the last layer sees, (N, hidden)."""
-    return model.features(samples.x)
 
 
 def check_recover(config: NetworkConfig, sharded: bool) -> None:

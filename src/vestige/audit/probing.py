@@ -1,0 +1,86 @@
+"""What the tests of images and of text share: a last layer fitted anew, a few steps on other records, whom to ask."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vestige.audit.subject import Question
+from vestige.types import Samples, joined
+
+if TYPE_CHECKING:
+    from torch import nn
+
+RIDGE = 1e-2
+STEPS, LENGTH = 5, 2e-3
+"""Steps on retained records, and the length of a step as a share of the weights' norm."""
+
+
+def everyone(question: Question) -> Samples:
+    """The records and their controls in one set; a record that stands there twice gets two names."""
+    sets = (question.records, *question.controls)
+    return joined(*(replace(one, ids=tuple(f"{at}/{name}" for name in one.ids)) for at, one in enumerate(sets)))
+
+
+def parted(found: Mapping[str, np.ndarray], question: Question) -> dict[str, np.ndarray]:
+    """Values of `everyone`, by name, as a subject tells them: (records,), and of controls (records, n)."""
+    n = len(question.records)
+    parts = {name: values[:n] for name, values in found.items()}
+    if question.controls:
+        shape = (n, len(question.controls[0]))
+        parts |= {f"{name} of controls": values[n:].reshape(shape) for name, values in found.items()}
+    return parts
+
+
+def near(question: Question, tell: Callable[[Samples], np.ndarray]) -> np.ndarray:
+    """The mean of what is told of each record's retained neighbours, NaN where it has none, (records,)."""
+    lots = [question.retain.take(question.near[name]) for name in question.records.ids]
+    return np.array([tell(lot).mean() if len(lot) else np.nan for lot in lots])
+
+
+def refitted(seen: Tensor, labels: Tensor, new: Tensor, wanted: Tensor, kinds: int) -> Tensor:
+    """The margins of `wanted` (M,) when a last layer is fitted anew to what it sees of retained records, (M,).
+
+    seen: (N, width) float64 with labels (N,) below kinds; new: (M, width). Least squares with a ridge of 1 % on
+    standardised features, to +1 for the own class and −1 for others; the own class's score minus the largest other.
+    """
+    mean, spread = seen.mean(0), seen.std(0) + 1e-6
+    a, b = (torch.cat([(part - mean) / spread, part.new_ones(len(part), 1)], 1) for part in (seen, new))
+    goal = 2.0 * F.one_hot(labels, kinds).double() - 1
+    ridge = RIDGE * len(a) * torch.eye(a.shape[1], dtype=torch.float64)
+    scores = b @ torch.linalg.solve(a.T @ a + ridge, a.T @ goal)
+    own = wanted[:, None]
+    margins: Tensor = scores.gather(1, own)[:, 0] - scores.scatter(1, own, -math.inf).max(1).values
+    return margins
+
+
+def nudged(
+    learner: nn.Module, weights: Sequence[Tensor], retain: Samples, batch: int, loss: Callable[[Samples], Tensor]
+) -> bool:
+    """Move a model in place by a few steps down the loss of retained records, `batch` in each; whether it could be.
+
+    Each step is 0.2 % of the length of all weights: the same for every network, however it was trained. False where no
+    gradient reaches the weights.
+    """
+    length = LENGTH * math.sqrt(sum(float((weight.detach() ** 2).sum()) for weight in weights))
+    for step in range(STEPS):
+        rows = torch.arange(step * batch, (step + 1) * batch) % len(retain)
+        value = loss(retain.at(torch.unique(rows)))
+        if not value.requires_grad:
+            return False
+        slopes = torch.autograd.grad(value, weights, allow_unused=True)
+        size = math.sqrt(sum(float((slope**2).sum()) for slope in slopes if slope is not None))
+        if not math.isfinite(size) or size == 0:
+            return False
+        with torch.no_grad():
+            for weight, slope in zip(weights, slopes, strict=True):
+                if slope is not None:
+                    weight.sub_(slope, alpha=length / size)
+    return True
