@@ -226,7 +226,8 @@ def deletion(found):
         + "\n\nMost influence is not the best order: a natural image of the class often carries more of the target's "
         "margin than any single copy, and costs accuracy when it goes, but others replace it. Least replaceable "
         "(`influence.least_replaceable`, stages RF-inf+k: greedily those without which the others can carry least) "
-        "mends that. Where SSIM finds the copies themselves (masked ones), no order can do better at 5. Past R1 every "
+        "is meant to mend that: whether it does, the paired differences say. Where SSIM finds the copies themselves "
+        "(masked ones), no order can do better at 5. Past R1 every "
         "order takes natural neighbours, and accuracy with them." + foot("deletion", {**found, "used": len(seeds)})
     )
 
