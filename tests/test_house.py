@@ -1,10 +1,14 @@
-"""The picture of the house holds: imports follow the arrows, the README's tree is the tree."""
+"""The picture of the house holds: imports follow the arrows, the README's tree is the tree, its commands exist."""
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
+
+from vestige.cli import app
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "vestige"
@@ -81,3 +85,19 @@ def test_every_method_and_metric_has_a_card():
 
     cards = set(re.findall(r"^### `([^`]+)`", (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), re.M))
     assert set(METHODS) | set(LANGUAGE_METHODS) | set(METRICS) | set(MEASURES) | set(FACTORS) <= cards
+
+
+def test_every_command_of_the_docs_is_one():
+    root = typer.main.get_command(app)
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    shown = [
+        line for page in pages for line in page.read_text(encoding="utf-8").split("\n") if line.startswith("vestige ")
+    ]
+    assert len(shown) > 50
+    for line in shown:
+        command, words = root, shlex.split(line, comments=True)[1:]
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        command = getattr(command, "commands", {}).get("run", command)  # an audit needs no verb
+        options = {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
+        assert {word for word in words if word.startswith("--")} <= options | {"--help"}, line
