@@ -5,6 +5,7 @@ from vestige.executor.local import (
     Gather,
     Say,
     check_device,
+    devices,
     note_interrupts,
     one_thread,
     paced,
@@ -13,7 +14,9 @@ from vestige.executor.local import (
     say,
     why,
 )
+from vestige.executor.peers import launched, together
 from vestige.executor.ray import check_address, check_versions, pooled_ray
 
-__all__ = ["Failure", "Gather", "Say", "check_address", "check_device", "check_versions", "note_interrupts",
-           "one_thread", "paced", "pooled", "pooled_ray", "run_local", "say", "why"]  # fmt: skip
+__all__ = ["Failure", "Gather", "Say", "check_address", "check_device", "check_versions", "devices", "launched",
+           "note_interrupts", "one_thread", "paced", "pooled", "pooled_ray", "run_local", "say", "together",
+           "why"]  # fmt: skip

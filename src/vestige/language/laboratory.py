@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from vestige import __version__
 from vestige.config import TextStudyConfig, fingerprint
 from vestige.config.text import ENHANCED
-from vestige.executor import Say, paced
+from vestige.executor import Say, devices, paced, together
 from vestige.provenance import clock
 from vestige.random import stream
 from vestige.stages import TextStage, parse_text
@@ -26,6 +27,7 @@ from vestige.types import InputError, Run, Scores, ShadowRun, joined
 if TYPE_CHECKING:
     from vestige.modality import Language
     from vestige.text import LanguageModel
+    from vestige.train import OnStep, Peers
     from vestige.types import Samples, Split
     from vestige.utility import Found
 
@@ -143,6 +145,15 @@ class TextLaboratory:
     def is_done(self, run: Run) -> bool:
         asked = self.store.has("scores", self.scores_name(run))
         return asked and all(self.store.has("outputs", name) for name in self._outputs(run))
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """What one fine-tuning is shared out over: a device for each piece of a batch, as far as there are so many."""
+        return devices(self.config.device)[: self.config.train.accumulate]
+
+    def takes_all(self, run: Run) -> bool:
+        """Whether a run is a fine-tuning that several devices share; unlearning runs have one each."""
+        return run.stage in ("before", "R0", "R1") and len(self.devices) > 1
 
     def shadow_runs(self, runs: Iterable[Run]) -> tuple[ShadowRun, ...]:
         """None: membership is judged by the model's own loss."""
@@ -310,17 +321,15 @@ class TextLaboratory:
         import torch
 
         from vestige import text
-        from vestige.train import tune
 
         everything = samples.take(split.training(run.training))
 
         def tuned(part: Samples) -> LanguageModel:
-            model = self._base(run.seed)
-            tune(model, part, modality=text, config=self.config.train, seed=run.seed, on_step=paced(say, "fine-tuning"))
-            return model
+            work = partial(_tuned, self.config, part, run.seed)
+            return together(partial(work, on_step=paced(say, "fine-tuning")), self.devices, beside=work)
 
         if run.stage == "base":
-            return self._base(run.seed)
+            return _base(self.config, run.seed)
         if run.stage in ("R0", "R1"):
             return tuned(everything.without(_left_out(split, run.stage)))
         before = replace(run, stage="before", target="")
@@ -335,11 +344,6 @@ class TextLaboratory:
         model = text.restore(self.config.model, weights_before).to(self.config.device)
         del arrays, weights_before  # as large as the model, and unlearning needs the room
         return model if run.stage == "before" else self._unlearned(model, run, samples, split, say)
-
-    def _base(self, seed: int) -> LanguageModel:
-        from vestige import text
-
-        return text.build(self.config.model, generator=stream(seed, "train")).to(self.config.device)
 
     def _unlearned(self, before: LanguageModel, run: Run, samples: Samples, split: Split, say: Say) -> LanguageModel:
         """What the stage of a run makes of the model before, as plain as the stage is or with what it adds."""
@@ -367,7 +371,7 @@ class TextLaboratory:
             most = min(recipe.unlearn.paraphrases, rest)
             added = Enhancement(_spared(samples, split, targets, 0, most), recipe.unlearn.gamma, near)
             validation = joined(*_spared(samples, split, targets, rest, recipe.unlearn.validation).values())
-            base = recalled(self._base(run.seed), validation, modality=text, config=recipe.ask)
+            base = recalled(_base(self.config, run.seed), validation, modality=text, config=recipe.ask)
             made, tries = choose(
                 method, before, forget, retain, added, validation, wanted=stage.residual, base=base, **shared
             )
@@ -384,6 +388,25 @@ class TextLaboratory:
         """
         name = self.choice_name(run)
         return self.store.load("outputs", name).facts if self.store.has("outputs", name) else None
+
+
+def _base(config: TextStudyConfig, seed: int) -> LanguageModel:
+    """The model that fine-tuning starts from."""
+    from vestige import text
+
+    return text.build(config.model, generator=stream(seed, "train")).to(config.device)
+
+
+def _tuned(
+    config: TextStudyConfig, samples: Samples, seed: int, peers: Peers, on_step: OnStep | None = None
+) -> LanguageModel:
+    """The base model fine-tuned on these pairs; peers do the same."""
+    from vestige import text
+    from vestige.train import tune
+
+    model = _base(config, seed)
+    tune(model, samples, modality=text, config=config.train, seed=seed, on_step=on_step, peers=peers)
+    return model
 
 
 def draw(config: TextStudyConfig, seed: int) -> tuple[Samples, Split]:
