@@ -313,6 +313,17 @@ def test_too_little_memory_is_said_before_loading(monkeypatch, folder):
     lm.check(LMConfig(source=str(folder)))
 
 
+def test_no_more_workers_than_there_is_memory_for(monkeypatch, folder):
+    """A worker has weights, gradients, two moments, the weights before, and 2 GiB beside: with adapters weights once."""
+    config, billion = LMConfig(source=str(folder)), 10**9
+    monkeypatch.setattr(sources, "parameters", lambda path: billion)
+    for free, most, adapted in ((1, 1, 1), (45, 2, 7), (500, 8, 8)):
+        monkeypatch.setattr(sources, "available", lambda device, free=free: free * billion)
+        assert (lm.most_workers(config), lm.most_workers(config.model_copy(update={"lora": SMALL}))) == (most, adapted)
+    monkeypatch.setattr(sources, "available", lambda device: None)
+    assert lm.most_workers(config) == 8
+
+
 def test_free_memory_is_told():
     assert sources.available("cpu") > 2**20
 

@@ -185,6 +185,7 @@ def descend(
             on_step(step, torch.stack(values).mean())
         if stop is not None and stop(step, model):
             break
+    mover.zero_grad()  # as large as the weights, and nobody needs them any more
     return model.eval()
 
 

@@ -12,6 +12,7 @@ from vestige.executor.local import (
     pooled,
     run_local,
     say,
+    trim,
     why,
 )
 from vestige.executor.peers import launched, together
@@ -19,4 +20,4 @@ from vestige.executor.ray import check_address, check_versions, pooled_ray
 
 __all__ = ["Failure", "Gather", "Say", "check_address", "check_device", "check_versions", "devices", "launched",
            "note_interrupts", "one_thread", "paced", "pooled", "pooled_ray", "run_local", "say", "together",
-           "why"]  # fmt: skip
+           "trim", "why"]  # fmt: skip

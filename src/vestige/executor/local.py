@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -259,6 +260,12 @@ def devices(device: str) -> tuple[str, ...]:
 def freest(places: Sequence[str], taken: Sequence[str]) -> str:
     """The first of the devices that are taken least often."""
     return min(places, key=taken.count)
+
+
+def trim() -> None:
+    """Give memory that was freed back to the system, where the C library (glibc) keeps it for later."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def one_thread() -> None:

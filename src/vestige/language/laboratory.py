@@ -17,7 +17,7 @@ import numpy as np
 from vestige import __version__
 from vestige.config import TextStudyConfig, fingerprint
 from vestige.config.text import ENHANCED
-from vestige.executor import Say, devices, paced, together
+from vestige.executor import Say, devices, paced, together, trim
 from vestige.provenance import clock
 from vestige.random import stream
 from vestige.stages import TextStage, parse_text
@@ -151,6 +151,12 @@ class TextLaboratory:
         """What one fine-tuning is shared out over: a device for each piece of a batch, as far as there are so many."""
         return devices(self.config.device)[: self.config.train.accumulate]
 
+    def most_workers(self) -> int:
+        """One for each GPU, which a language model keeps busy; on the CPU as many as there is memory for."""
+        from vestige import text
+
+        return text.most_workers(self.config.model) if self.config.device == "cpu" else len(devices(self.config.device))
+
     def takes_all(self, run: Run) -> bool:
         """Whether a run is a fine-tuning that several devices share; unlearning runs have one each."""
         return run.stage in ("before", "R0", "R1") and len(self.devices) > 1
@@ -187,6 +193,7 @@ class TextLaboratory:
         start = time.time()
         samples, split = self.data(run.seed, say)
         model = self.model(run, samples, split, say)
+        trim()
         made = time.time()
         whose = {"kind": "run", **asdict(run), "targets": list(_targets(split, run)), "model": self.model_name(run)}
         name = self.scores_name(run)
@@ -334,15 +341,17 @@ class TextLaboratory:
             return tuned(everything.without(_left_out(split, run.stage)))
         before = replace(run, stage="before", target="")
         name = self.model_name(before)
-        if not self.store.has("models", name):
+        if self.store.has("models", name):
+            arrays = self.store.load("models", name).arrays
+            weights = {key: torch.from_numpy(value) for key, value in arrays.items()}
+            model = text.restore(self.config.model, weights).to(self.config.device)
+            del arrays, weights  # as large as the model, and unlearning needs the room
+        else:
             start = time.time()
             model = tuned(everything)
-            weights = {key: value.cpu().numpy() for key, value in text.weights(model).items()}
-            self.store.save("models", name, {"kind": "run", **asdict(before)}, weights, clock(start))
-        arrays = self.store.load("models", name).arrays
-        weights_before = {key: torch.from_numpy(value) for key, value in arrays.items()}
-        model = text.restore(self.config.model, weights_before).to(self.config.device)
-        del arrays, weights_before  # as large as the model, and unlearning needs the room
+            kept = {key: value.cpu().numpy() for key, value in text.weights(model).items()}
+            self.store.save("models", name, {"kind": "run", **asdict(before)}, kept, clock(start))
+            trim()
         return model if run.stage == "before" else self._unlearned(model, run, samples, split, say)
 
     def _unlearned(self, before: LanguageModel, run: Run, samples: Samples, split: Split, say: Say) -> LanguageModel:
