@@ -19,7 +19,6 @@ from vestige.language.laboratory import TextLaboratory
 from vestige.random import stream
 from vestige.train import ALONE, Peers, batched, descend, tune
 from vestige.types import Run, Samples
-from vestige.unlearn.language_task import movable
 
 
 def test_workers_are_spread_evenly_over_the_devices():

@@ -511,11 +511,8 @@ def carry_out(
     start = time.time()
     shared = [run for run in todo if laboratory.takes_all(run)]
     alone = [run for run in todo if not laboratory.takes_all(run)]
-    failed = []
-    for part, at_once in ((shared, 1), (alone, count)):
-        failed += executor.run_local(
-            partial(_measure, laboratory), part, workers=at_once, on_done=run_done, device=device
-        )
+    measure = partial(executor.run_local, partial(_measure, laboratory), on_done=run_done, device=device)
+    failed = [*measure(shared, workers=1), *measure(alone, workers=count)]
     return [*failed, *_shadows(laboratory, laboratory.shadow_runs(runs), count, say)]
 
 
@@ -533,11 +530,14 @@ def _shadows(
         done += 1
         say(f"[{done}/{len(todo)}] {run.label}")
 
-    work, options = partial(_shadow, laboratory), {"workers": workers, "device": laboratory.config.device}
-    failed = executor.run_local(work, todo, on_done=run_done, **options)
+    carry = partial(
+        executor.run_local, partial(_shadow, laboratory), workers=workers, on_done=run_done,
+        device=laboratory.config.device,
+    )  # fmt: skip
+    failed = carry(todo)
     for run, why in failed:
         say(f"{run.label} failed and is tried once more: {why}")
-    return executor.run_local(work, [run for run, _ in failed], on_done=run_done, **options)
+    return carry([run for run, _ in failed])
 
 
 def result(laboratory: experiment.Laboratory, runs: tuple[Run, ...], *, complete: bool) -> dict[str, Any]:

@@ -18,9 +18,7 @@ Result = TypeVar("Result")
 LOOPBACK = "127.0.0.1"
 
 
-def together(
-    work: Callable[[Peers], Result], devices: Sequence[str], *, beside: Callable[[Peers], object]
-) -> Result:
+def together(work: Callable[[Peers], Result], devices: Sequence[str], *, beside: Callable[[Peers], object]) -> Result:
     """What work(peers) returns here, on the first device, while one more process for each further device does `beside`.
 
     All of them have to go the same way: what one of them gathers, all of them do. The others end with this call.
@@ -44,33 +42,26 @@ def together(
             other.join()
 
 
-def launched(**settings: object) -> Peers:
-    """The processes that `accelerate launch` or torchrun started together, this one among them; ALONE without them.
-
-    settings: of torch's `init_process_group`.
-    """
-    from accelerate import PartialState
-    from accelerate.utils import gather
-    from vestige.train import Peers
-
-    state = PartialState(**settings)
-    return Peers(state.process_index, state.num_processes, lambda tensor: gather(tensor[None]))
-
-
 @contextmanager
 def _joined(rank: int, devices: Sequence[str], port: int) -> Iterator[Peers]:
-    """The processes of one call of `together`, while it lasts."""
+    """The processes of one call of `together`, while it lasts; told to accelerate as torchrun would tell it."""
+    import torch
     from accelerate import PartialState
+    from accelerate.utils import gather
+
+    from vestige.train import Peers
 
     size = str(len(devices))
     said = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size,
             "MASTER_ADDR": LOOPBACK, "MASTER_PORT": str(port)}  # fmt: skip
     os.environ.update(said)
     try:
-        yield launched(**({"cpu": True, "backend": "gloo"} if devices[rank] == "cpu" else {}))
-        PartialState().wait_for_everyone()
+        state = PartialState(**({"cpu": True, "backend": "gloo"} if devices[rank] == "cpu" else {}))
+        yield Peers(rank, len(devices), lambda tensor: gather(tensor[None]))
+        state.wait_for_everyone()
     finally:
-        PartialState().destroy_process_group()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
         PartialState._reset_state()  # it would remember for good whom this process was joined to
         for name in said:
             os.environ.pop(name, None)

@@ -260,10 +260,10 @@ def has_bfloat16(kind: str) -> bool:
 
 
 def _described(config: LMConfig) -> Path:
-    """Where the configuration of a model lies, in a folder or a GGUF file; downloaded without its weights if need be."""
+    """The folder or GGUF file that says what a model is like; of one on the hub, got without its weights."""
     path = sources.find(config.source)
     if path is None:
-        return download(config.source, weights=False)
+        return download(config.source, instead=sources.SMOLLM, weights=False)
     return made if path.is_file() and (made := sources.converted(path)).is_dir() else path
 
 
