@@ -18,6 +18,6 @@ from vestige.executor.local import (
 from vestige.executor.peers import together
 from vestige.executor.ray import check_address, check_versions, pooled_ray
 
-__all__ = ["Failure", "Gather", "Say", "check_address", "check_device", "check_versions", "devices", 
+__all__ = ["Failure", "Gather", "Say", "check_address", "check_device", "check_versions", "devices",
            "note_interrupts", "one_thread", "paced", "pooled", "pooled_ray", "run_local", "say", "together",
            "trim", "why"]  # fmt: skip

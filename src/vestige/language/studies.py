@@ -28,7 +28,8 @@ from vestige.language.claims import (
     TextClaim,
     judge,
 )
-from vestige.language.laboratory import TextLaboratory, check_layers, plan, rehearse
+from vestige.language.laboratory import TextLaboratory, rehearse
+from vestige.language.runs import check_layers, plan
 from vestige.types import InputError, Run
 
 MORE = ("GA", "NPO", "SimNPO", "DPO", "IdkDPO", "RMU", "UNDIAL", "WHP")
