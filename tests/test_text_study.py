@@ -79,7 +79,7 @@ def test_joint_unlearning_forgets_all_targets_at_once_and_tells_them_apart(tmp_p
     assert len({one["target"] for one in record["records"] if one["stage"] == "GA"}) == 2
 
 
-def test_answers_in_other_scripts_are_counted_and_named(study, tmp_path):
+def test_answers_in_other_scripts_are_counted_and_named(study):
     texts = {0: {"a": ("Who?", "Ада Лавлейс"), "b": ("Who?", "Ada Lovelace")}}
     assert language.studies._words(texts, "auto") == {"unicode": 1, "rouge": 1}
     assert language.studies._words(texts, "rouge") == {"rouge": 2}
