@@ -186,6 +186,7 @@ def test_what_is_tuned_takes_all_devices_and_what_unlearns_one_each(monkeypatch,
         ([*SETS, "device=cpu"], [([], 1, "cpu"), (["before", "R0", "base", "GA"], 2, "cpu")]),
     ):
         place = TextLaboratory(language.configure("text-target", sets=["device=cuda", *sets]), Nothing(), "x")
+        assert place.most_workers() == (2 if place.config.device == "cuda" else 8)
         done.clear()
         studies.carry_out(place, place.plan(), workers=2, say=lambda message: None)
         measured = [([job.stage for job in jobs], *more) for jobs, *more in done[1:3]]
