@@ -50,7 +50,7 @@ def here(monkeypatch):
     done = []
 
     @contextlib.contextmanager
-    def pooled(work, workers):
+    def pooled(work, workers, device):
         def gather(asked, on_result):
             failed = []
             for job in asked:

@@ -462,8 +462,8 @@ def test_the_pieces_of_a_batch_weigh_what_they_hold():
         descend(
             model, lambda now, batch: (now.weight * values[batch.retain]).mean(), steps=1, lr=1e-3, weight_decay=0,
             batches=lambda step: (Batch(step, rows),), accumulate=parts,
+            watch=lambda taken, now: grads.append(now.weight.grad.item()),
         )  # fmt: skip
-        grads.append(model.weight.grad.item())
     assert grads == pytest.approx([4.0] * 3)
 
 

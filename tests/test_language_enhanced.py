@@ -12,7 +12,7 @@ from test_language import CONFIG, FORGET, RETAIN, pairs, same
 from vestige import language, text
 from vestige.config import AskConfig, LMConfig, LoRA, TextRecipe, TextStudyConfig, TextUnlearnConfig, TuneConfig
 from vestige.language.choose import choose, grid
-from vestige.language.laboratory import check_layers
+from vestige.language.runs import check_layers
 from vestige.random import stream
 from vestige.stages import TextStage, parse_text
 from vestige.types import InputError, Run, Samples, Scores

@@ -290,7 +290,9 @@ def test_a_hub_name_without_network_names_the_way_out(monkeypatch, tmp_path):
         raise OSError("no route to host")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
-    with pytest.raises(MissingError, match=r"no route to host.*hf download some/model --local-dir FOLDER"):
+    with pytest.raises(
+        MissingError, match=r"no route to host.*hf download some/model --local-dir FOLDER.*take smollm2"
+    ):
         lm.check(LMConfig(source="some/model"))
 
 
@@ -311,6 +313,17 @@ def test_too_little_memory_is_said_before_loading(monkeypatch, folder):
     lm.check(LMConfig(source=str(folder), lora=SMALL))
     monkeypatch.setattr(sources, "available", lambda device: None)
     lm.check(LMConfig(source=str(folder)))
+
+
+def test_no_more_workers_than_there_is_memory_for(monkeypatch, folder):
+    """A worker has weights, gradients, two moments, the weights before, and 2 GiB beside; with adapters, weights."""
+    config, billion = LMConfig(source=str(folder)), 10**9
+    monkeypatch.setattr(sources, "parameters", lambda path: billion)
+    for free, most, adapted in ((1, 1, 1), (45, 2, 7), (500, 8, 8)):
+        monkeypatch.setattr(sources, "available", lambda device, free=free: free * billion)
+        assert (lm.most_workers(config), lm.most_workers(config.model_copy(update={"lora": SMALL}))) == (most, adapted)
+    monkeypatch.setattr(sources, "available", lambda device: None)
+    assert lm.most_workers(config) == 8
 
 
 def test_free_memory_is_told():
@@ -342,6 +355,7 @@ def test_smollm_comes_from_its_package_once_and_answers(tmp_path, monkeypatch):
     lm.check(config, samples)
     (made,) = (tmp_path / "models").iterdir()
     assert (made / "model.safetensors").is_file()
+    assert sources.folder(str(sources.find(sources.SMOLLM))) == made, "a GGUF file by its path, taken apart once"
     model = lm.build(config, generator=torch.Generator())
     assert sum(weight.numel() for weight in model.parameters()) == 134_515_008
     assert model.pad != model.end

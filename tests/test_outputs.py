@@ -45,7 +45,7 @@ def npz(tmp_path_factory):
     return path
 
 
-def here(work, jobs, *, workers, on_done):
+def here(work, jobs, *, workers, on_done, device):
     """`executor.run_local` without processes, for speed and for errors of our own making."""
     executor.one_thread()
     failed = []

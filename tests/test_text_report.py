@@ -284,3 +284,10 @@ def test_the_terminal_fits_100_columns(capsys: pytest.CaptureFixture[str]) -> No
     assert line.split() == ["GDR_KLN", "0.62", "[0.52,", "0.72]", "0.72", "[0.62,", "0.82]", "0.67", "[0.57,", "0.77]",
                             "0.82", "[0.72,", "0.92]", "0.87", "[0.77,", "0.97]"]  # fmt: skip
     assert "Without similar samples" in out
+
+
+def test_other_scripts_are_named_where_there_are_some() -> None:
+    material = material_of("text-similar")
+    plain, said = (words.limits(material, taken) for taken in ({"rouge": 9}, {"rouge": 3, "unicode": 2}))
+    assert said[:-1] == plain
+    assert said[-1].startswith("2 of 5 true answers were taken apart into words by the rules of their script")

@@ -69,6 +69,38 @@ def test_a_study_says_what_each_model_answers(study):
     assert set(target["said"]) == {"base", "before", "R0", "R1", "GA_GDN", "TV"}
 
 
+def test_joint_unlearning_forgets_all_targets_at_once_and_tells_them_apart(tmp_path):
+    sets = [*TINY, "stages=[base, before, GA]", "training=[with]", "unit=joint"]
+    laboratory = language.open_laboratory(settings(sets), tmp_path / "run")
+    for run in laboratory.plan():
+        laboratory.measure(run, lambda message: None)
+    record = language.result(laboratory, laboratory.plan(), complete=True)
+    assert [name for name in record["provenance"]["models"] if "GA" in name] == ["seed 0 · with · GA"]
+    assert len({one["target"] for one in record["records"] if one["stage"] == "GA"}) == 2
+
+
+def test_answers_in_other_scripts_are_counted_and_named(study):
+    texts = {0: {"a": ("Who?", "Ада Лавлейс"), "b": ("Who?", "Ada Lovelace")}}
+    assert language.studies._words(texts, "auto") == {"unicode": 1, "rouge": 1}
+    assert language.studies._words(texts, "rouge") == {"rouge": 2}
+    _, record = study
+    assert set(record["words"]) == {"rouge"}
+
+
+def test_a_study_of_the_papers_size_is_planned_without_network(run, monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *given, **named: pytest.fail("asked the network"))
+    model = "meta-llama/Llama-3.2-3B-Instruct"
+    code, out, err = run("study", "text-target", "--preset", "paper-3b", "--model", model, "--dry-run", "--json")
+    assert code == 0, err
+    plan = json.loads(out)
+    assert len(plan["runs"]) == 2 * (3 + 8 * 50) + 1
+    data = plan["config"]["data"]
+    assert (data["targets"], data["similar"] + 1) == (50, 50)
+    assert 50 * (4 + 50) + data["other"] == 4950
+
+
 def test_rows_hold_km_and_what_changed(study):
     _, record = study
     found = {(row["training"], row["stage"], row["group"], row["metric"]): row for row in record["rows"]}

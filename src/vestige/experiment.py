@@ -174,6 +174,12 @@ class Laboratory:
         kinds = {"scores" if name == "recall" else name for name in self.config.measure}
         return all(self.store.has(kind, name) for kind, name in self._steps(run).items() if kind in kinds)
 
+    def most_workers(self) -> int:
+        return 8
+
+    def takes_all(self, run: Run) -> bool:
+        return False
+
     def is_shadow_done(self, run: ShadowRun) -> bool:
         return all(self.store.has("shadows", self.shadow_name(run, stage)) for stage in run.stages)
 

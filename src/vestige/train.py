@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -49,6 +50,21 @@ class Batch:
         for piece in rows.tensor_split(min(count, len(rows))):
             yield Batch(self.step, piece, self.forget), len(piece) / len(rows)
 
+
+@dataclass(frozen=True)
+class Peers:
+    """Processes that train the same model, each on a device of its own, and share out the pieces of every batch.
+
+    rank: which of `size` this one is. gather(tensor) → the tensors of all of them, (size, …), in each of them.
+    """
+
+    rank: int = 0
+    size: int = 1
+    gather: Callable[[Tensor], Tensor] = lambda tensor: tensor[None]
+
+
+ALONE = Peers()
+"""One process does it all."""
 
 Batches = Callable[[int], Iterable[Batch]]
 """batches(step) → the batches of this pass."""
@@ -124,6 +140,7 @@ def descend(
     stop: Stop | None = None,
     on_step: OnStep | None = None,
     watch: Watch | None = None,
+    peers: Peers = ALONE,
 ) -> nn.Module:
     """Gradient descent on `objective(model, batch)`, in place; weights that require no gradient stay.
 
@@ -135,7 +152,8 @@ def descend(
     all it may put other weights in their place.
     mask: parameter name → 1 where it may move; elsewhere it stays exactly as it is, weight decay and
     momentum included. on_step(step, value) is called after each pass, with the mean over its batches; watch after each
-    gradient step.
+    gradient step. peers: who else takes the same steps; the pieces of `accumulate` are shared out among them, and the
+    weights are the same to the bit as without them.
     Returns the model in evaluation mode.
     """
     model.train()
@@ -153,11 +171,7 @@ def descend(
             taken += 1
             mover.param_groups[0]["lr"] = lr * height * min(1.0, taken / (warmup + 1))
             mover.zero_grad()
-            pieces = []
-            for part, share in batch.parts(accumulate):
-                loss = objective(model, part) * share
-                loss.backward()  # type: ignore[no-untyped-call]
-                pieces.append(loss.detach())
+            values.append(_backward(model, objective, list(batch.parts(accumulate)), peers))
             if mask:
                 for name, weight in model.named_parameters():
                     if weight.grad is not None:
@@ -165,14 +179,48 @@ def descend(
             if clip is not None:
                 nn.utils.clip_grad_norm_(model.parameters(), clip)
             mover.step()
-            values.append(torch.stack(pieces).sum())
             if watch is not None:
                 watch(taken, model)
         if on_step is not None:
             on_step(step, torch.stack(values).mean())
         if stop is not None and stop(step, model):
             break
+    mover.zero_grad()  # as large as the weights, and nobody needs them any more
     return model.eval()
+
+
+def _backward(
+    model: nn.Module,
+    objective: Callable[[nn.Module, Batch], Tensor],
+    parts: list[tuple[Batch, float]],
+    peers: Peers,
+) -> Tensor:
+    """Leave the gradient of the parts' sum of objective · share in the model; returns that sum.
+
+    Peers take one part each at a time. Their gradients are added in the order of the parts, as one process adds them.
+    """
+
+    def add(part: Batch, share: float) -> Tensor:
+        loss = objective(model, part) * share
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    if peers.size == 1:
+        return torch.stack([add(*part) for part in parts]).sum()
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    values = []
+    for start in range(0, len(parts), peers.size):
+        now = parts[start : start + peers.size]
+        sums = [weight.grad for weight in weights]
+        model.zero_grad()
+        # Who is left over takes the last part too, so that all gather alike; that is not counted.
+        value = add(*now[min(peers.rank, len(now) - 1)])
+        values.append(peers.gather(value)[: len(now)])
+        for weight, sum_ in zip(weights, sums, strict=True):
+            if weight.grad is not None:
+                found = [*peers.gather(weight.grad)[: len(now)]]
+                weight.grad = reduce(torch.add, found if sum_ is None else [sum_, *found])
+    return torch.cat(values).sum()
 
 
 def train(
@@ -214,11 +262,13 @@ def tune(
     config: TuneConfig,
     seed: int = 0,
     on_step: OnStep | None = None,
+    peers: Peers = ALONE,
 ) -> nn.Module:
     """Fine-tune a language model by AdamW, in place, on the mean over samples of the NLL per answer token; returns it.
 
     A sample counts the same however long its answer is, so that neither batches nor `accumulate` change what is
-    minimised. Gradients are clipped at CLIP. seed: of the order. on_step is called after each epoch.
+    minimised. Gradients are clipped at CLIP. seed: of the order. on_step is called after each epoch. peers: as of
+    `descend`; all of them start from the same model.
     """
 
     def loss(now: nn.Module, batch: Batch) -> Tensor:
@@ -238,4 +288,5 @@ def tune(
         accumulate=config.accumulate,
         clip=CLIP,
         on_step=on_step,
+        peers=peers,
     )

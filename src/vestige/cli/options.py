@@ -19,7 +19,9 @@ _source = typer.Option(
 NeededData = Annotated[str, _source]
 Data = Annotated[str | None, _source]
 ImageData = Annotated[str | None, typer.Option("--data", metavar="NAME|FILE|FOLDER", help=_IMAGES)]
-Device = Annotated[str | None, typer.Option("--device", metavar="cpu|cuda", help="Where the models live \\[cpu].")]
+Device = Annotated[
+    str | None, typer.Option("--device", metavar="cpu|cuda", help="Where the models live \\[cpu]; cuda: all GPUs seen.")
+]
 Out = Annotated[Path, typer.Option("--out", help="The run folder; the same command again resumes there.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Print the configuration and the plan; write nothing.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N runs; marked as not comparable.")]

@@ -41,7 +41,7 @@ class Replicated(Settings):
 
     study: str = "image-target"
     preset: str = "small"
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where the models live")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where the models live; cuda: every GPU seen")
     seed: int = Field(0, ge=0, description="the first seed")
     seeds: int = Field(5, ge=1, description="how many replicates: seed, seed + 1, …")
     training: tuple[Literal["without", "with"], ...] = ("without", "with")

@@ -56,7 +56,9 @@ class TuneConfig(Settings):
     epochs: int = Field(8, ge=1)
     lr: float = Field(1e-4, gt=0)
     batch: int = Field(8, ge=1, description="pairs per gradient step")
-    accumulate: int = Field(1, ge=1, description="parts that a batch is computed in: less memory, the same gradient")
+    accumulate: int = Field(
+        1, ge=1, description="parts that a batch is computed in: less memory, the same gradient; GPUs take one each"
+    )
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps over which the rate rises")
     weight_decay: float = Field(0.0, ge=0)
 

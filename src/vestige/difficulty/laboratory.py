@@ -70,7 +70,7 @@ class Laboratory:
     def crew(self, kind: Executor, workers: int, address: str | None = None) -> Iterator[Crew]:
         """Who carries out jobs: worker processes here, or Ray. address: of its cluster, None for one of our own."""
         if kind == "local":
-            with executor.pooled(partial(_work_here, self.store.root), workers) as crew:
+            with executor.pooled(partial(_work_here, self.store.root), workers, self.config.device) as crew:
                 yield crew
             return
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -14,12 +15,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vestige.types import MissingError, VestigeError
+from vestige.types import InputError, MissingError, VestigeError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,22 +37,28 @@ _interrupted = threading.Event()
 
 
 def run_local(
-    work: Callable[[Job], None], jobs: Sequence[Job], *, workers: int, on_done: Callable[[Job], None]
+    work: Callable[[Job], None],
+    jobs: Sequence[Job],
+    *,
+    workers: int,
+    on_done: Callable[[Job], None],
+    device: str = "cpu",
 ) -> list[Failure[Job]]:
     """Carry out the jobs in worker processes; returns those that failed, with why.
 
-    on_done(job) is called in this process as each one ends well. Errors, and workers that are killed: see `pooled`.
+    on_done(job) is called in this process as each one ends well. device, errors, workers that are killed: see `pooled`.
     """
     if not jobs:
         return []
-    with pooled(work, min(workers, len(jobs))) as gather:
+    with pooled(work, min(workers, len(jobs)), device) as gather:
         return gather(jobs, lambda job, _: on_done(job))
 
 
 @contextmanager
-def pooled(work: Callable[[Job], Result], workers: int) -> Iterator[Gather[Job, Result]]:
+def pooled(work: Callable[[Job], Result], workers: int, device: str = "cpu") -> Iterator[Gather[Job, Result]]:
     """Worker processes that are there for several lots of jobs: gather(jobs, on_result) → those that failed, with why.
 
+    device: "cuda" has a worker find under this name one of the GPUs that are there, each as many workers as the others.
     on_result(job, result) is called in this process as each job ends well. A VestigeError (bad input, a full disk)
     stops everything and is raised; any other error is the job's own, and the rest goes on. A worker that is killed
     costs the job that it was at: that is tried once more, by a new worker; where this one is killed too, VestigeError
@@ -62,8 +70,9 @@ def pooled(work: Callable[[Job], Result], workers: int) -> Iterator[Gather[Job, 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA's products are not reproducible
     others = set(multiprocessing.active_children())
     pool: list[_Worker] = []
+    hire = partial(_hire, work, devices(device))
     try:
-        yield lambda jobs, on_result: _gather(pool, work, workers, jobs, on_result)
+        yield lambda jobs, on_result: _gather(pool, hire, workers, jobs, on_result)
         for worker in pool:
             worker.dismiss()
     except BaseException:
@@ -75,7 +84,7 @@ def pooled(work: Callable[[Job], Result], workers: int) -> Iterator[Gather[Job, 
 
 def _gather(
     pool: list[_Worker],
-    work: Callable[[Job], Result],
+    hire: Callable[[list[_Worker]], _Worker],
     workers: int,
     jobs: Sequence[Job],
     on_result: Callable[[Job, Result], None],
@@ -85,7 +94,7 @@ def _gather(
     while left or any(worker.job is not None for worker in pool):
         if _interrupted.is_set():
             raise KeyboardInterrupt
-        while left and (idle := _idle(pool, workers, work)):
+        while left and (idle := _idle(pool, workers, hire)):
             idle.take(left.popleft(), jobs)
         for worker in _heard(pool):
             number, answer = worker.job, worker.answer()
@@ -118,10 +127,11 @@ def why(error: BaseException) -> str:
 
 @dataclass
 class _Worker:
-    """A process, the pipe to it, and the number of the job that it is at."""
+    """A process, the pipe to it, its device, and the number of the job that it is at."""
 
     process: BaseProcess
     pipe: Connection
+    device: str
     job: int | None = None
 
     def take(self, number: int, jobs: Sequence[Any]) -> None:
@@ -142,22 +152,23 @@ class _Worker:
         self.process.join()
 
 
-def _idle(pool: list[_Worker], workers: int, work: Callable[[Any], Any]) -> _Worker | None:
+def _idle(pool: list[_Worker], workers: int, hire: Callable[[list[_Worker]], _Worker]) -> _Worker | None:
     """A worker without a job, a new one where there may be more of them."""
     idle = next((worker for worker in pool if worker.job is None), None)
     if idle is None and len(pool) < workers:
-        idle = _hire(work)
+        idle = hire(pool)
         pool.append(idle)
     return idle
 
 
-def _hire(work: Callable[[Any], Any]) -> _Worker:
+def _hire(work: Callable[[Any], Any], places: Sequence[str], pool: list[_Worker]) -> _Worker:
+    device = freest(places, [worker.device for worker in pool])
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, work))
+    process = context.Process(target=_serve, args=(theirs, work, device))
     process.start()
     theirs.close()  # so that its death ends the pipe
-    return _Worker(process, ours)
+    return _Worker(process, ours, device)
 
 
 def _heard(pool: Iterable[_Worker]) -> list[_Worker]:
@@ -167,9 +178,9 @@ def _heard(pool: Iterable[_Worker]) -> list[_Worker]:
     return [worker for worker in pool if worker.pipe in ready]
 
 
-def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
+def _serve(pipe: Connection, work: Callable[[Any], Any], device: str) -> None:
     """The life of a worker: a job, its answer, the next one, until the pipe ends."""
-    _settle()
+    settle(device)
     while True:
         try:
             job = pipe.recv()
@@ -217,7 +228,15 @@ def paced(say: Say, what: str, steps: int | None = None, every: float = 10.0) ->
 
 
 def check_device(device: str) -> None:
-    """Raise MissingError where the models are to live on a device that is not there."""
+    """Raise MissingError where the models are to live on a device that is not there.
+
+    Raises InputError in one of several processes that were started as one: they would all do the same.
+    """
+    if (times := os.environ.get("WORLD_SIZE", "1")) != "1":
+        raise InputError(
+            f"vestige was started {times} times side by side (accelerate launch, torchrun); start it once: with "
+            "--device cuda it uses every GPU that it sees (CUDA_VISIBLE_DEVICES), by processes of its own"
+        )
     if device == "cpu":
         return
     import torch
@@ -227,6 +246,26 @@ def check_device(device: str) -> None:
             f"--device {device} was asked for, and torch {torch.__version__} finds no such device; install a build "
             "of torch with CUDA on a machine with an NVIDIA GPU (pip install torch), or leave --device out"
         )
+
+
+def devices(device: str) -> tuple[str, ...]:
+    """The devices that a name stands for: "cuda" for every GPU that this process sees (CUDA_VISIBLE_DEVICES)."""
+    if device == "cpu":
+        return ("cpu",)
+    import torch
+
+    return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
+
+
+def freest(places: Sequence[str], taken: Sequence[str]) -> str:
+    """The first of the devices that are taken least often."""
+    return min(places, key=taken.count)
+
+
+def trim() -> None:
+    """Give memory that was freed back to the system, where the C library (glibc) keeps it for later."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def one_thread() -> None:
@@ -239,10 +278,14 @@ def one_thread() -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def _settle() -> None:
-    """In a new worker: one thread, and no life after the parent's."""
+def settle(device: str) -> None:
+    """In a new process: one thread, one device, and no life after the parent's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     one_thread()
+    if device != "cpu":
+        import torch
+
+        torch.cuda.set_device(device)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

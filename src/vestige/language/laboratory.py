@@ -9,57 +9,26 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
 from vestige import __version__
 from vestige.config import TextStudyConfig, fingerprint
-from vestige.config.text import ENHANCED
-from vestige.executor import Say, paced
+from vestige.executor import Say, devices, paced, together, trim
+from vestige.language.runs import SHARED, plan, settings_of, stage_of
 from vestige.provenance import clock
 from vestige.random import stream
-from vestige.stages import TextStage, parse_text
 from vestige.store import Store
 from vestige.types import InputError, Run, Scores, ShadowRun, joined
 
 if TYPE_CHECKING:
     from vestige.modality import Language
     from vestige.text import LanguageModel
+    from vestige.train import OnStep, Peers
     from vestige.types import Samples, Split
     from vestige.utility import Found
-
-SHARED = ("base", "before", "R0", "R1")
-"""Stages whose one model serves all targets. base: never tuned on these data. R0, R1: tuned without any target, R1
-without their similar samples too."""
-
-
-def plan(config: TextStudyConfig) -> tuple[Run, ...]:
-    """The runs of a study, those first that others need. R1 exists in the arm *with* only.
-
-    Runs of one target are numbered from 1, in the order of the data set's targets. Raises InputError for
-    unknown stages, for methods that have no use for what is to be added to them, and for more paraphrases than the
-    data set spares.
-    """
-    from vestige.unlearn.language import LANGUAGE_METHODS
-
-    for name in config.stages:
-        if name not in SHARED:
-            _check_stage(config, name)
-    for name in config.unlearn.methods:
-        if name not in LANGUAGE_METHODS:
-            raise InputError(f"unlearn.methods names {name!r}; the methods are {', '.join(LANGUAGE_METHODS)}")
-    runs = []
-    for seed in range(config.seed, config.seed + config.seeds):
-        for name in config.stages:
-            for training in config.training:
-                if name == "R1" and training != "with":
-                    continue
-                alone = config.unit == "target" and name not in SHARED
-                targets = [str(number + 1) for number in range(config.data.targets)] if alone else [""]
-                runs += [Run(seed, training, name, target=target) for target in targets]
-    order = {"before": 0, "R0": 1, "R1": 1, "base": 2}
-    return tuple(sorted(runs, key=lambda run: order.get(run.stage, 3)))
 
 
 @dataclass(frozen=True)
@@ -96,7 +65,7 @@ class TextLaboratory:
         if run.stage != "base":
             parts.append(self.config.train)
         if run.stage not in SHARED:
-            parts.append(_settings(self.config, run.stage))
+            parts.append(settings_of(self.config, run.stage))
         where = "" if run.stage == "base" else run.training  # the base model is the same in both arms
         return fingerprint(
             "lm", self.data_name(run.seed), where, run.stage, run.target, *parts, self.config.device, run.seed
@@ -144,6 +113,21 @@ class TextLaboratory:
         asked = self.store.has("scores", self.scores_name(run))
         return asked and all(self.store.has("outputs", name) for name in self._outputs(run))
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """What one fine-tuning is shared out over: a device for each piece of a batch, as far as there are so many."""
+        return devices(self.config.device)[: self.config.train.accumulate]
+
+    def most_workers(self) -> int:
+        """One for each GPU, which a language model keeps busy; on the CPU as many as there is memory for."""
+        from vestige import text
+
+        return text.most_workers(self.config.model) if self.config.device == "cpu" else len(devices(self.config.device))
+
+    def takes_all(self, run: Run) -> bool:
+        """Whether a run is a fine-tuning that several devices share; unlearning runs have one each."""
+        return run.stage in ("before", "R0", "R1") and len(self.devices) > 1
+
     def shadow_runs(self, runs: Iterable[Run]) -> tuple[ShadowRun, ...]:
         """None: membership is judged by the model's own loss."""
         return ()
@@ -176,6 +160,7 @@ class TextLaboratory:
         start = time.time()
         samples, split = self.data(run.seed, say)
         model = self.model(run, samples, split, say)
+        trim()
         made = time.time()
         whose = {"kind": "run", **asdict(run), "targets": list(_targets(split, run)), "model": self.model_name(run)}
         name = self.scores_name(run)
@@ -310,36 +295,31 @@ class TextLaboratory:
         import torch
 
         from vestige import text
-        from vestige.train import tune
 
         everything = samples.take(split.training(run.training))
 
         def tuned(part: Samples) -> LanguageModel:
-            model = self._base(run.seed)
-            tune(model, part, modality=text, config=self.config.train, seed=run.seed, on_step=paced(say, "fine-tuning"))
-            return model
+            work = partial(_tuned, self.config, part, run.seed)
+            return together(partial(work, on_step=paced(say, "fine-tuning")), self.devices, beside=work)
 
         if run.stage == "base":
-            return self._base(run.seed)
+            return _base(self.config, run.seed)
         if run.stage in ("R0", "R1"):
             return tuned(everything.without(_left_out(split, run.stage)))
         before = replace(run, stage="before", target="")
         name = self.model_name(before)
-        if not self.store.has("models", name):
+        if self.store.has("models", name):
+            arrays = self.store.load("models", name).arrays
+            weights = {key: torch.from_numpy(value) for key, value in arrays.items()}
+            model = text.restore(self.config.model, weights).to(self.config.device)
+            del arrays, weights  # as large as the model, and unlearning needs the room
+        else:
             start = time.time()
             model = tuned(everything)
-            weights = {key: value.cpu().numpy() for key, value in text.weights(model).items()}
-            self.store.save("models", name, {"kind": "run", **asdict(before)}, weights, clock(start))
-        arrays = self.store.load("models", name).arrays
-        weights_before = {key: torch.from_numpy(value) for key, value in arrays.items()}
-        model = text.restore(self.config.model, weights_before).to(self.config.device)
-        del arrays, weights_before  # as large as the model, and unlearning needs the room
+            kept = {key: value.cpu().numpy() for key, value in text.weights(model).items()}
+            self.store.save("models", name, {"kind": "run", **asdict(before)}, kept, clock(start))
+            trim()
         return model if run.stage == "before" else self._unlearned(model, run, samples, split, say)
-
-    def _base(self, seed: int) -> LanguageModel:
-        from vestige import text
-
-        return text.build(self.config.model, generator=stream(seed, "train")).to(self.config.device)
 
     def _unlearned(self, before: LanguageModel, run: Run, samples: Samples, split: Split, say: Say) -> LanguageModel:
         """What the stage of a run makes of the model before, as plain as the stage is or with what it adds."""
@@ -367,7 +347,7 @@ class TextLaboratory:
             most = min(recipe.unlearn.paraphrases, rest)
             added = Enhancement(_spared(samples, split, targets, 0, most), recipe.unlearn.gamma, near)
             validation = joined(*_spared(samples, split, targets, rest, recipe.unlearn.validation).values())
-            base = recalled(self._base(run.seed), validation, modality=text, config=recipe.ask)
+            base = recalled(_base(self.config, run.seed), validation, modality=text, config=recipe.ask)
             made, tries = choose(
                 method, before, forget, retain, added, validation, wanted=stage.residual, base=base, **shared
             )
@@ -384,6 +364,25 @@ class TextLaboratory:
         """
         name = self.choice_name(run)
         return self.store.load("outputs", name).facts if self.store.has("outputs", name) else None
+
+
+def _base(config: TextStudyConfig, seed: int) -> LanguageModel:
+    """The model that fine-tuning starts from."""
+    from vestige import text
+
+    return text.build(config.model, generator=stream(seed, "train")).to(config.device)
+
+
+def _tuned(
+    config: TextStudyConfig, samples: Samples, seed: int, peers: Peers, on_step: OnStep | None = None
+) -> LanguageModel:
+    """The base model fine-tuned on these pairs; peers do the same."""
+    from vestige import text
+    from vestige.train import tune
+
+    model = _base(config, seed)
+    tune(model, samples, modality=text, config=config.train, seed=seed, on_step=on_step, peers=peers)
+    return model
 
 
 def draw(config: TextStudyConfig, seed: int) -> tuple[Samples, Split]:
@@ -416,56 +415,3 @@ def _targets(split: Split, run: Run) -> tuple[str, ...]:
 def _left_out(split: Split, stage: str) -> tuple[str, ...]:
     """What the model of a stage was not tuned on, of its arm: the references leave out all targets."""
     return {"R0": split.target, "R1": split.target + split.all_similar()}.get(stage, ())
-
-
-def stage_of(config: TextStudyConfig, name: str) -> TextStage:
-    """The stage that a name stands for in this study."""
-    return parse_text(name, paraphrases=config.unlearn.paraphrases, gamma=config.unlearn.gamma)
-
-
-def _check_stage(config: TextStudyConfig, name: str) -> None:
-    from vestige.unlearn.language import LANGUAGE_METHODS, check_enhancement
-
-    stage, spare = stage_of(config, name), config.data.spare
-    if stage.method not in LANGUAGE_METHODS:
-        raise InputError(
-            f"unknown stage {name!r} of a language study; known: {', '.join((*SHARED, *LANGUAGE_METHODS))}, and "
-            "methods with something added, such as NPO_GDN-1+5 (paraphrases), NPO_GDN~0.618 (noise), "
-            "Enhanced NPO_GDN (both), NPO_GDN-auto0.2, NPO_GDN-near"
-        )
-    needed = stage.paraphrases if stage.residual is None else config.unlearn.validation
-    if needed > spare:
-        what = "unlearns" if stage.residual is None else "is chosen by"
-        raise InputError(
-            f"the stage {name!r} {what} {needed} paraphrases of each target that are in no other part of the data set, "
-            f"and {spare} are spared; raise data.spare"
-        )
-    if stage.is_protected and not config.data.near:
-        raise InputError(f"the stage {name!r} protects innocent neighbours of the target, and data.near is 0; raise it")
-    try:
-        check_enhancement(stage.method, forgets=stage.is_enhanced, protects=stage.is_protected)
-    except InputError as error:
-        raise InputError(f"the stage {name!r}: {error}") from None
-
-
-def check_layers(config: TextStudyConfig) -> None:
-    """Raise InputError where a stage adds noise to layers that the study's model does not have."""
-    from vestige import text
-
-    layers = config.unlearn.noise_layers
-    if any(stage_of(config, name).is_enhanced for name in config.stages) and set(layers) != {text.EMBED}:
-        text.check_places(layers, text.depth(config.model))
-
-
-def _settings(config: TextStudyConfig, name: str) -> dict[str, Any]:
-    """The settings of unlearning that reach this stage: another method's steps and rate do not, nor what it lacks."""
-    stage, unlearn = stage_of(config, name), config.unlearn
-    settings = unlearn.plain
-    settings["methods"] = {key: value for key, value in settings["methods"].items() if key == stage.method}
-    if stage.is_enhanced:
-        settings |= {"paraphrases": stage.paraphrases, "gamma": stage.gamma, "alphas": unlearn.alphas}
-    if stage.gamma:
-        settings |= {"sigma": unlearn.sigma, "noise_layers": unlearn.noise_layers}
-    if stage.residual is not None:
-        settings |= unlearn.model_dump(mode="json", include=set(ENHANCED))
-    return settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,8 @@ from vestige.language.claims import (
     TextClaim,
     judge,
 )
-from vestige.language.laboratory import TextLaboratory, check_layers, plan, rehearse
+from vestige.language.laboratory import TextLaboratory, rehearse
+from vestige.language.runs import check_layers, plan
 from vestige.types import InputError, Run
 
 MORE = ("GA", "NPO", "SimNPO", "DPO", "IdkDPO", "RMU", "UNDIAL", "WHP")
@@ -202,6 +204,7 @@ def result(laboratory: TextLaboratory, runs: tuple[Run, ...], *, complete: bool)
         "missing": collect.missing(measures),
         "records": gathered.records(finished),
         "answers": gathered.answers(finished, texts),
+        "words": _words(texts, settings.ask.words),
         "metrics": verify.METRICS,
         "verdicts": [judge(claim, places) for claim in STUDIES[settings.study].claims],
         "provenance": {
@@ -210,6 +213,14 @@ def result(laboratory: TextLaboratory, runs: tuple[Run, ...], *, complete: bool)
             "models": {run.label: laboratory.model_name(run) for run in runs},
         },
     }
+
+
+def _words(texts: Mapping[int, Mapping[str, tuple[str, str]]], how: str) -> dict[str, int]:
+    """How many true answers ROUGE takes apart in which way (`text.rouge.WORDS`); texts: as of `collect.answers`."""
+    from vestige.text.rouge import suitable
+
+    truths = [truth for pairs in texts.values() for _, truth in pairs.values()]
+    return dict(Counter(suitable(truth) if how == "auto" else how for truth in truths))
 
 
 def command(settings: TextStudyConfig) -> str:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from vestige import collect, executor, experiment, provenance, store
+from vestige.config import AnyStudyConfig
 from vestige.store import Store
 from vestige.studies.record import Lot, key, result
 from vestige.types import InputError, Run, ShadowRun
@@ -17,6 +18,10 @@ from vestige.types import InputError, Run, ShadowRun
 
 class Place(Protocol):
     """Where runs take place: what `conduct` needs of a laboratory."""
+
+    @property
+    def config(self) -> AnyStudyConfig:
+        """The study's settings."""
 
     @property
     def store(self) -> Store:
@@ -36,6 +41,12 @@ class Place(Protocol):
 
     def is_done(self, run: Run) -> bool:
         """Whether everything that is measured of a run is there."""
+
+    def most_workers(self) -> int:
+        """How many runs there is room for at once."""
+
+    def takes_all(self, run: Run) -> bool:
+        """Whether a run is shared out over all devices, so that none goes beside it."""
 
     def measure(self, run: Run, say: executor.Say) -> None:
         """Measure everything of one run, where it is not there."""
@@ -75,7 +86,8 @@ def conduct(
     start = time.time()
     planned = laboratory.plan()
     runs = planned[:limit]
-    failures = carry_out(laboratory, runs, workers=workers, say=say)
+    count = _workers(workers, laboratory)
+    failures = carry_out(laboratory, runs, workers=count, say=say)
     make: Callable[..., dict[str, Any]] = sum_up or result
     record = make(laboratory, runs, complete=len(runs) == len(planned) and not failures)
     root = laboratory.store.root
@@ -86,7 +98,8 @@ def conduct(
             "arguments": sys.argv[1:],
             "seconds": round(time.time() - start, 1),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "workers": _workers(workers),
+            "workers": count,
+            "devices": executor.devices(laboratory.config.device),
             "failed": [{"run": run.label, "why": why} for run, why in failures],
             "rte": collect.times(laboratory, runs) if isinstance(laboratory, experiment.Laboratory) else [],
             "host": provenance.host(),
@@ -126,15 +139,18 @@ def carry_out(
         left = (time.time() - start) / done * (len(todo) - done)
         say(f"[{done}/{len(todo)}] {run.label}" + (f", about {left:.0f} s left" if left >= 1 else ""))
 
-    count = _workers(workers)
+    count, device = _workers(workers, laboratory), laboratory.config.device
     failed_data = executor.run_local(
-        partial(_build, laboratory), lots, workers=min(count, len(lots) or 1), on_done=data_done
+        partial(_build, laboratory), lots, workers=min(count, len(lots) or 1), on_done=data_done, device=device
     )
     if failed_data:
         raise RuntimeError(failed_data[0][1])
     laboratory.check_room(runs)
     start = time.time()
-    failed = executor.run_local(partial(_measure, laboratory), todo, workers=count, on_done=run_done)
+    shared = [run for run in todo if laboratory.takes_all(run)]
+    alone = [run for run in todo if not laboratory.takes_all(run)]
+    measure = partial(executor.run_local, partial(_measure, laboratory), on_done=run_done, device=device)
+    failed = [*measure(shared, workers=1), *measure(alone, workers=count)]
     return [*failed, *_shadows(laboratory, laboratory.shadow_runs(runs), count, say)]
 
 
@@ -152,11 +168,14 @@ def _shadows(
         done += 1
         say(f"[{done}/{len(todo)}] {run.label}")
 
-    work = partial(_shadow, laboratory)
-    failed = executor.run_local(work, todo, workers=workers, on_done=run_done)
+    carry = partial(
+        executor.run_local, partial(_shadow, laboratory), workers=workers, on_done=run_done,
+        device=laboratory.config.device,
+    )  # fmt: skip
+    failed = carry(todo)
     for run, why in failed:
         say(f"{run.label} failed and is tried once more: {why}")
-    return executor.run_local(work, [run for run, _ in failed], workers=workers, on_done=run_done)
+    return carry([run for run, _ in failed])
 
 
 def failures(laboratory: Place) -> list[tuple[str, str]]:
@@ -181,7 +200,8 @@ def _shadow(laboratory: Place, run: ShadowRun) -> None:
     laboratory.shadow(run, lambda message: None)
 
 
-def _workers(asked: int | None) -> int:
+def _workers(asked: int | None, laboratory: Place) -> int:
     if asked is not None and asked < 1:
         raise InputError(f"--workers must be at least 1, got {asked}")
-    return asked or min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return asked or min(cores, laboratory.most_workers())

@@ -100,7 +100,7 @@ def _folder(encoder: str) -> Path:
             f"unknown encoder {encoder!r}, and no such folder; known: {', '.join(ENCODERS)}; or give a folder in the "
             "format of sentence-transformers, or ORGANISATION/NAME on the Hugging Face hub"
         )
-    return download(name)
+    return download(name, instead="minilm")
 
 
 def _open(folder: Path) -> Encoder:

@@ -59,7 +59,8 @@ def entail(config: TextDataConfig, records: Sequence[Record], *, seed: int) -> t
         each = ", ".join(f"{count} {what}" for what, count in needed.items())
         raise InputError(
             f"{sum(needed.values())} unrelated pairs are needed ({each}), {len(pool)} are there; lower "
-            "data.other, data.never_seen, data.targets or data.similar"
+            "data.other, data.never_seen, data.targets or data.similar, or give a larger set (--data; vestige data "
+            "paraphrase --others takes pairs along)"
         )
     rest = iter(pool)
     unrelated = {what: [next(rest) for _ in range(count)] for what, count in needed.items()}

@@ -27,10 +27,11 @@ def is_hub_name(name: str) -> bool:
     return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?", name) is not None
 
 
-def download(name: str, *, weights: bool = True) -> Path:
+def download(name: str, *, instead: str, weights: bool = True) -> Path:
     """The folder of a model on the hub, from the local cache where it is there.
 
-    name: ORGANISATION/NAME or ORGANISATION/NAME@REVISION. weights: else its configuration and tokenizer alone.
+    name: ORGANISATION/NAME or ORGANISATION/NAME@REVISION. instead: the model of its kind that comes as a package.
+    weights: else its configuration and tokenizer alone.
     Raises MissingError where it can neither be reached nor is in the cache.
     """
     from huggingface_hub import snapshot_download
@@ -43,7 +44,8 @@ def download(name: str, *, weights: bool = True) -> Path:
         reason = str(error).strip().splitlines()[0]
         raise MissingError(
             f"there is no folder {name!r}, and it could not be had from the Hugging Face hub: {reason}; where there is "
-            f"no network, get it elsewhere with: hf download {repository} --local-dir FOLDER, and give FOLDER"
+            f"no network, get it elsewhere with: hf download {repository} --local-dir FOLDER, and give FOLDER; or take "
+            f"{instead}, which is a package and needs none"
         ) from None
 
 

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +25,10 @@ SHORT = 256
 """Tokens up to which attention on the CPU is computed as plain products: faster than the fused kernel there."""
 CHUNK = 16
 """Pairs that are looked at together where no gradient is asked for: bounds the memory."""
+MOST = 8
+"""Worker processes that are started at most where nobody says how many."""
+BESIDE = 2 * sources.GIB
+"""What a worker takes beside weights, gradients and moments: libraries and a batch (SmolLM2, 4 + 4 pairs: 1.8 GiB)."""
 
 
 class LanguageModel(nn.Module):
@@ -224,14 +229,19 @@ def check(config: LMConfig, samples: Samples | None = None, *, device: str = "cp
     if config.lora:
         require("peft", "low-rank adapters")
     if config.source not in TINY:
-        path = sources.find(config.source)
-        if path is None:
-            path = download(config.source, weights=False)
-        elif path.is_file() and sources.converted(path).is_dir():
-            path = sources.converted(path)
-        sources.fits(sources.parameters(path), config, device, training=training)
+        sources.fits(sources.parameters(_described(config)), config, device, training=training)
     if samples is not None:
         _check_samples(*reader(config), config, samples)
+
+
+def most_workers(config: LMConfig) -> int:
+    """How many processes the free memory lets unlearn from this model at once on the CPU; 1 at least, MOST at most."""
+    free = sources.available("cpu")
+    if config.source in TINY or free is None:
+        return MOST
+    count = sources.parameters(_described(config))
+    before = 0 if config.lora else sources.needed(count, config, training=False)
+    return max(1, min(MOST, free // (sources.needed(count, config) + before + BESIDE)))
 
 
 def reader(config: LMConfig) -> tuple[Any, int | None]:
@@ -247,6 +257,14 @@ def has_bfloat16(kind: str) -> bool:
     if kind == "cpu":
         return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _described(config: LMConfig) -> Path:
+    """The folder or GGUF file that says what a model is like; of one on the hub, got without its weights."""
+    path = sources.find(config.source)
+    if path is None:
+        return download(config.source, instead=sources.SMOLLM, weights=False)
+    return made if path.is_file() and (made := sources.converted(path)).is_dir() else path
 
 
 def _answers(model: LanguageModel, samples: Samples) -> list[list[int]]:

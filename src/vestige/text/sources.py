@@ -74,7 +74,7 @@ def folder(source: str) -> Path:
     """
     path = find(source)
     if path is None:
-        path = download(source)
+        path = download(source, instead=SMOLLM)
         complete(path)
     return path if path.is_dir() else _converted(path)
 

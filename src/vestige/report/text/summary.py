@@ -38,7 +38,7 @@ def sum_up(material: TextMaterial, record: Mapping[str, Any], run_facts: Mapping
         tidy=facts.tidy(record, material.rows),
         gaps=(),
         missing=facts.missing(material.missing),
-        limits=said.limits(material),
+        limits=said.limits(material, record.get("words", {})),
         configuration=to_yaml(config),
         provenance=(*made[:3], ("Model", config.model.source), *made[3:]),
         command=record["provenance"]["command"],

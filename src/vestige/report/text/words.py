@@ -236,8 +236,8 @@ def _row(material: TextMaterial, stage: str | None, group: str, metric: str) -> 
     return None if row is None else row["mean"]
 
 
-def limits(material: TextMaterial) -> tuple[str, ...]:
-    """What the page does not show, as plain sentences."""
+def limits(material: TextMaterial, taken: Mapping[str, int]) -> tuple[str, ...]:
+    """What the page does not show, as plain sentences. taken: how many answers ROUGE took apart in which way."""
     config = material.config
     count = plural(config.data.targets, "target")
     runs = "one seed" if material.seeds == 1 else f"each of {material.seeds} seeds"
@@ -245,6 +245,12 @@ def limits(material: TextMaterial) -> tuple[str, ...]:
         f"The intervals are over targets, {count} in {runs}. Those of a seed share the model before unlearning, so "
         "they say less about another training run than about another target."
     )
+    scripts = [
+        f"{count} of {sum(taken.values())} true answers were taken apart into words by the rules of their script; the "
+        "others as rouge-score does, which keeps nothing but a to z and digits. No stemming."
+        for way, count in taken.items()
+        if way == "unicode"
+    ]
     return (
         "Not answered is not proof of absence: one greedy answer to each question was looked at; other wordings, "
         "sampling or further tuning may bring more back.",
@@ -258,6 +264,7 @@ def limits(material: TextMaterial) -> tuple[str, ...]:
         f"One model was tuned: {config.model.source}, {plural(config.train.epochs, 'epoch')} at a rate of "
         f"{config.train.lr:g}. Others, and other settings of the methods, may behave otherwise.",
         over,
+        *scripts,
     )
 
 
