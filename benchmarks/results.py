@@ -93,7 +93,10 @@ TEXT_COLUMNS = (
     ("held_out", "text_residual", "residual held-out"), ("choices", "choice_accuracy", "multiple choice"),
     ("choices", "perplexity_ratio", "its perplexity, × before"), ("other", "perplexity_ratio", "that of other pairs"),
     ("target", "probability", "probability target"), ("target", "extraction_strength", "extraction strength"),
-    ("target", "min_k", "min-k % of the target"), ("other", "gibberish", "gibberish among others"),
+    ("target", "min_k", "min-k % of the target"),
+    ("target", "loss_auc", "loss AUC"), ("target", "min_k_auc", "min-k AUC"),
+    ("target", "calibrated_auc", "calibrated AUC"),
+    ("other", "gibberish", "gibberish among others"),
 )  # fmt: skip
 
 

@@ -211,6 +211,18 @@ def test_whether_targets_come_back_is_measured_where_asked(tmp_path):
     assert {("R0", "relearn_steps"), ("GA", "relearn_steps")} <= told
 
 
+def test_whether_targets_look_trained_on_is_measured_where_asked(tmp_path):
+    sets = [*TINY, "stages=[base, before, GA]", "training=[with]", "measure=[answers, membership]",
+            "unlearn.lr=0.01", "unlearn.steps=5"]  # fmt: skip
+    record = conduct(tmp_path / "run", sets)
+    found = {(row["stage"], row["metric"]): row["mean"] for row in record["rows"]}
+    assert all(0 <= found[stage, "loss_auc"] <= 1 for stage in ("base", "before", "GA"))
+    assert all(0 <= found[stage, "min_k_auc"] <= 1 for stage in ("base", "before", "GA"))
+    assert found["base", "calibrated_auc"] == 0.5  # every target ties with every other pair
+    assert found["before", "calibrated_auc"] > 0.5  # trained on, they gain more than pairs that were not
+    assert found["GA", "calibrated_auc"] < found["before", "calibrated_auc"]
+
+
 def test_settings_of_an_unknown_method_are_refused():
     with pytest.raises(InputError, match=r"unlearn\.methods names 'GAGA'"):
         language.plan(settings([*TINY, "unlearn.methods={GAGA: {steps: 3}}"]))

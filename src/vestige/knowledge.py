@@ -16,6 +16,10 @@ METRICS: dict[str, dict[str, str]] = {
     },
     "min_k": {"unit": "nats", "better": "reference", "what": "mean log probability of the least likely tokens"},
     "answer_loss": {"unit": "nats per token", "better": "reference", "what": "mean loss of the true answer's tokens"},
+    "min_k_auc": {"unit": SHARE, "better": "reference", "what": "chance that a target's min-k exceeds its null's"},
+    "calibrated_auc": {
+        "unit": SHARE, "better": "reference", "what": "the same of its loss less the base model's, turned round"
+    },
     "gibberish": {"unit": SHARE, "better": "0", "what": "answers that are no text: nothing, repetition, noise"},
     "km_drop": {"unit": CHANGE, "better": "reference", "what": "ROUGE-L recall after unlearning less that before"},
     "km_left": {"unit": CHANGE, "better": "0", "what": "ROUGE-L recall after unlearning less the base model's"},

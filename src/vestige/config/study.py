@@ -100,10 +100,10 @@ class TextStudyConfig(Replicated):
     train: TuneConfig = TuneConfig()
     unlearn: TextUnlearnConfig = TextUnlearnConfig()
     ask: AskConfig = AskConfig()
-    measure: tuple[Literal["answers", "returns", "utility"], ...] = Field(
+    measure: tuple[Literal["answers", "membership", "returns", "utility"], ...] = Field(
         ("answers",),
-        description="returns: also whether targets come back, relearned or with weights rounded; utility: also what "
-        "the model is still good for",
+        description="membership: also whether the targets look trained on, beside pairs that never were; returns: also "
+        "whether they come back, relearned or with weights rounded; utility: also what the model is still good for",
     )
     relearn_steps: int = Field(10, ge=1, description="gradient steps of relearning that are tried at most")
     utility: UtilityConfig = UtilityConfig()

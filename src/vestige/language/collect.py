@@ -12,7 +12,7 @@ from vestige import utility
 from vestige.language.laboratory import Kept, TextLaboratory
 from vestige.metrics import relearn_time
 from vestige.types import Run
-from vestige.verify import BOUNDS, Measure, mean_interval, residual
+from vestige.verify import BOUNDS, Measure, auc, mean_interval, residual
 
 SCORES = {
     "rougeL_recall": "rougeL_recall", "rougeL": "rougeL", "rouge1": "rouge1", "probability": "probability",
@@ -85,6 +85,7 @@ def measures(finished: Finished, means: Means) -> dict[Run, list[Measure]]:
         ]
         if run.stage != "base":
             found[run] += _changes(run, means)
+        found[run] += _membership(kept, finished.get(replace(run, stage="base")))
         found[run] += _returns(kept, means[run]["target"])
         if kept.utility:
             found[run] += _utility(kept, _before(finished, run))
@@ -117,6 +118,18 @@ def by_place(measures: Mapping[Run, Iterable[Measure]]) -> ByPlace:
         for one in lot:
             found.setdefault((run.training, run.stage, one.group, one.metric), {})[run.seed, run.target] = one
     return found
+
+
+def _membership(kept: Kept, base: Kept | None) -> list[Measure]:
+    """Whether the target's true answer looks trained on beside those of pairs that never were, by three signs."""
+    if kept.membership is None:
+        return []
+    target, null, of = kept.targets, kept.split.never_seen, kept.membership.of
+    signs = {"loss_auc": [-of(ids, "loss") for ids in (target, null)],
+             "min_k_auc": [of(ids, "min_k") for ids in (target, null)]}  # fmt: skip
+    if base is not None and base.membership is not None:
+        signs["calibrated_auc"] = [base.membership.of(ids, "loss") - of(ids, "loss") for ids in (target, null)]
+    return [Measure("target", name, auc(*both), None, None, 1) for name, both in signs.items()]
 
 
 def _returns(kept: Kept, after: float) -> list[Measure]:

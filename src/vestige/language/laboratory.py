@@ -37,6 +37,7 @@ class Kept:
 
     returns: target → whether it comes back ("curve": recall over relearning, "level": that of before, "8bit", "4bit":
     recall with rounded weights); empty where not measured. utility: set of questions → what was answered, likewise.
+    membership: loss and min_k of the true answers of all targets and of pairs that were never trained on.
     """
 
     scores: Scores
@@ -44,6 +45,7 @@ class Kept:
     targets: tuple[str, ...]
     returns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     utility: Mapping[str, Found] = field(default_factory=dict)
+    membership: Scores | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,9 @@ class TextLaboratory:
 
     def returns_name(self, run: Run) -> str:
         return fingerprint("returns", self.model_name(run), self.config.ask, self.config.relearn_steps, run.seed)
+
+    def membership_name(self, run: Run) -> str:
+        return fingerprint("membership", self.model_name(run), run.seed)
 
     def utility_name(self, run: Run) -> str:
         from vestige import utility
@@ -174,6 +179,10 @@ class TextLaboratory:
                 "scores", name, {**whose, "ids": list(asked), "answers": answers}, {"value": scores.value, **arrays},
                 {**clock(start), **spent},
             )  # fmt: skip
+        if self._membership() and not self.store.has("outputs", self.membership_name(run)):
+            start = time.time()
+            known = text.likelihoods(model, samples.take(pairs := [*_targets(split, run), *split.never_seen]))
+            self.store.save("outputs", self.membership_name(run), {**whose, "ids": pairs}, known, clock(start))
         if self._returns(run) and not self.store.has("outputs", self.returns_name(run)):
             start = time.time()
             facts = {**whose, "returns": self._come_back(run, model, samples, say)}
@@ -188,8 +197,14 @@ class TextLaboratory:
 
     def _outputs(self, run: Run) -> list[str]:
         """The further steps of a run, by name."""
-        returns = [self.returns_name(run)] if self._returns(run) else []
-        return [*returns, self.utility_name(run)] if self._utility() else returns
+        asked = (
+            (self._membership(), self.membership_name), (self._returns(run), self.returns_name),
+            (self._utility(), self.utility_name),
+        )  # fmt: skip
+        return [name(run) for wanted, name in asked if wanted]
+
+    def _membership(self) -> bool:
+        return "membership" in self.config.measure
 
     def _utility(self) -> bool:
         return "utility" in self.config.measure
@@ -260,7 +275,11 @@ class TextLaboratory:
 
             outputs = self.store.load("outputs", self.utility_name(run))
             found = utility.unpack(outputs.facts["ids"], outputs.arrays)
-        return Kept(scores, split, tuple(entry.facts["targets"]), returns, found)
+        members = None
+        if self._membership():
+            outputs = self.store.load("outputs", self.membership_name(run))
+            members = Scores(tuple(outputs.facts["ids"]), outputs.arrays["loss"], outputs.arrays)
+        return Kept(scores, split, tuple(entry.facts["targets"]), returns, found, members)
 
     def look_into(
         self, run: Run, ids: Iterable[str] | None, say: Say, *, by: Literal["gradient", "representer"] = "gradient"

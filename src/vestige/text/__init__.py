@@ -22,7 +22,7 @@ from vestige.text.model import (
     restore,
     weights,
 )
-from vestige.text.recover import ask, recover
+from vestige.text.recover import ask, likelihoods, recover
 from vestige.text.states import EMBED, altered, check_places, depth
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "layers",
     "lengths",
     "lexical",
+    "likelihoods",
     "load",
     "logits",
     "losses",

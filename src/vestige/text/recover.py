@@ -67,7 +67,7 @@ def recover(
     for name, true in zip(samples.ids, samples.y, strict=True):
         if not true.strip():
             raise InputError(f"{name!r} has no true answer to compare with; give it one, or leave it out")
-    log_p, right, counts = _known(model, samples)
+    known = likelihoods(model, samples)
     said = ask(model, samples.x, config=config, on_step=on_step)
     answer = np.array(said, dtype=object)
     scores = [rouge(*pair, config.words) for pair in zip(said, samples.y, strict=True)]
@@ -79,13 +79,22 @@ def recover(
         "rouge1": np.array([score.unigram.f1 for score in scores]),
         "answer": answer,
         "gibberish": signs.gibberish(said, costs),
+        **known,
+    }
+    words = [suitable(true) if config.words == "auto" else config.words for true in samples.y]
+    return Scores(samples.ids, recall, evidence, {"unicode_words": words.count("unicode") / len(words)})
+
+
+def likelihoods(model: LanguageModel, samples: Samples) -> dict[str, np.ndarray]:
+    """What the model makes of each true answer without being asked, (N,) each: probability, extraction_strength,
+    min_k and loss, as `signs` has them. Raises ArithmeticError for a model whose scores are not finite."""
+    log_p, right, counts = _known(model, samples)
+    return {
         "probability": signs.probability(log_p, counts),
         "extraction_strength": signs.extraction_strength(right, counts),
         "min_k": signs.min_k(log_p, counts),
         "loss": signs.loss(log_p, counts),
     }
-    words = [suitable(true) if config.words == "auto" else config.words for true in samples.y]
-    return Scores(samples.ids, recall, evidence, {"unicode_words": words.count("unicode") / len(words)})
 
 
 @torch.no_grad()
