@@ -9,6 +9,7 @@ from vestige.report import words
 from vestige.report.text.material import TextMaterial
 from vestige.report.text.variants import adds, enhanced_methods, plain_and_enhanced, variant
 from vestige.report.words import number, plural, signed
+from vestige.verify import mean_interval
 
 QUESTIONS = {
     "text-similar": "Does unlearning an answer also remove it from its paraphrases?",
@@ -150,20 +151,22 @@ def between(material: TextMaterial, training: str, group: str, what: str) -> str
 
 def of_target(material: TextMaterial) -> str:
     """E4: how many methods leave more of the target where its similar samples are in training."""
-    apart = {
-        stage: sum(found.values()) / len(found)
+    found = {
+        stage: mean_interval(list(values.values()), bounds=(-1.0, 1.0))
         for stage in material.methods
-        if stage not in ("R0", "R1") and (found := material.arms_apart(stage, "target"))
+        if stage not in ("R0", "R1") and (values := material.arms_apart(stage, "target"))
     }
+    apart = {stage: mean for stage, (mean, _, _) in found.items() if mean is not None}
     if not apart:
         if material.arms == ("with",) or material.arms == ("without",):
             return between(material, material.arms[0], "target", "the targets")
         return "This run cannot say: no method was finished with and without similar samples in training."
     more = [stage for stage, mean in apart.items() if mean > 0]
+    clear = [stage for stage in more if (found[stage][1] or 0) > 0]
     text = (
         f"With similar samples in training, {len(more)} of {plural(len(apart), 'method')} {_verb(more, 'leave')} more "
         f"of the target than without: the difference in KM is {signed(min(apart.values()))} to "
-        f"{signed(max(apart.values()))}."
+        f"{signed(max(apart.values()))}, above 0 with its whole interval for {len(clear) or 'none'} of them."
     )
     again = [material.mean(arm, "R0", "target") for arm in ("with", "without")]
     if again[0] is not None and again[1] is not None:
