@@ -13,6 +13,7 @@ import argparse
 import math
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import tempfile
@@ -20,6 +21,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from vestige import assets, sisa
@@ -35,6 +37,12 @@ from vestige.unlearn.methods import Minimised
 
 def quiet(message: str) -> None:
     pass
+
+
+def clock():
+    """Wall and processor seconds so far, those of ended child processes included."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return np.array([time.time(), sum(one.ru_utime + one.ru_stime for one in used)])
 
 
 def random_steps(model, length, at):
@@ -75,7 +83,7 @@ def plain(laboratory, runs, *, cached):
     torch.use_deterministic_algorithms(True)
     room = modality("image")
     train, test = sets.from_entry(*laboratory.read(laboratory.plan.data()))
-    start = time.time()
+    start = clock()
     found = []
     for job in runs:
         at = jobs.Place(room, recipe_of(job), train, test)
@@ -87,16 +95,16 @@ def plain(laboratory, runs, *, cached):
             model = sisa.learn(train, modality=room, config=at.recipe, seed=job["before"]["seed"])
             right = at.answers(model)[1]
         found.append(plain_run(model, right, job, at))
-    return time.time() - start, found
+    return clock() - start, found
 
 
 def engine(prepared, folder, config, **kind):
     """Seconds until the study is complete from where the models are there, and its result."""
     shutil.copytree(prepared, folder)
     laboratory = open_laboratory(config, folder)
-    start = time.time()
+    start = clock()
     record = conduct(laboratory, say=quiet, **kind)
-    return time.time() - start, record, (folder / "result.json").read_bytes()
+    return clock() - start, record, (folder / "result.json").read_bytes()
 
 
 def killed(prepared, folder, config, delay):
@@ -146,7 +154,7 @@ def main() -> None:
         for number, (name, kind) in enumerate(kinds.items()):
             seconds[name], _, results[name] = engine(root / "prepared", root / f"kind{number}", config, **kind)
         name = "engine, 2 workers, one killed"
-        delay = seconds["engine, 2 workers"] / 2
+        delay = seconds["engine, 2 workers"][0] / 2
         seconds[name], _, results[name] = killed(root / "prepared", root / "killed", config, delay)
         seconds["plain loop, same checkpoints"], found = plain(laboratory, runs, cached=True)
         few = runs[: len(config.algorithms)]
@@ -168,27 +176,30 @@ def _names(folder: Path) -> set[str]:
 def page(options, config, seconds, count, few, same, gap):
     base = seconds["plain loop, same checkpoints"]
     lines = [
-        f"| {name} | {taken:.1f} | {60 * count / taken:.0f} | {base / taken:.2f} |" for name, taken in seconds.items()
+        f"| {name} | {wall:.1f} | {60 * count / wall:.0f} | {base[0] / wall:.2f} | {cpu:.1f} | {base[1] / cpu:.2f} |"
+        for name, (wall, cpu) in seconds.items()
     ]
     rows = "\n".join(lines)
-    two = seconds["engine, 2 workers"]
+    one, two = seconds["engine, 1 worker"], seconds["engine, 2 workers"]
     ray = seconds.get("Ray on this machine, 2 workers")
-    told = f" Killing one of them half-way cost {seconds['engine, 2 workers, one killed'] - two:+.1f} s."
-    told += f" Ray takes {ray - two:+.1f} s beside two local workers, its start included." if ray else ""
-    machine = host()
+    told = f"A worker killed half-way cost {seconds['engine, 2 workers, one killed'][0] - two[0]:+.1f} s."
+    told += f" Ray takes {ray[0] - two[0]:+.1f} s beside two local workers, its start included." if ray is not None else ""
+    machine, load = host(), os.getloadavg()[2]
     return f"""# How fast the difficulty engine is
 
 {count} unlearning runs ({options.samples} samples × {len(config.algorithms)} algorithms, {config.data.train} training
 and {config.data.test} test images of {options.data}, {config.model.kind}), seed 100, torch {version("torch")},
-{machine["cpus"]} cores ({machine["processor"]}); `python benchmarks/difficulty.py --data {options.data} --samples
-{options.samples}`. Seconds from models that are there to the finished result, starting the workers and all analyses
-included; the loop that shares nothing was timed on {few} runs.
+{machine["cpus"]} cores ({machine["processor"]}), mean load of the last quarter of an hour {load:.1f};
+`python benchmarks/difficulty.py --data {options.data} --samples {options.samples}`. Seconds from models that are there
+to the finished result, starting the workers and all analyses included; the loop that shares nothing was timed on
+{few} runs. Processor seconds are those of all processes (Ray's own are not seen); they depend less on what else the
+machine does.
 
-| way | seconds | runs a minute | × plain loop |
-|---|---|---|---|
+| way | seconds | runs a minute | × plain loop | processor seconds | × plain loop |
+|---|---|---|---|---|---|
 {rows}
 
-Two workers are {seconds["engine, 1 worker"] / two:.2f} times as fast as one.{told} The result.json of all engine ways
+Two workers are {one[0] / two[0]:.2f} times as fast as one. {told} The result.json of all engine ways
 {"is the same to the byte" if same else "DIFFERS"}; the plain loop's probabilities of the forgotten samples differ from
 the engine's by at most {gap:.1e}.
 

@@ -228,13 +228,15 @@ def difficulty_page(name: str, arguments: str, record: dict, cost: str) -> str:
     lines += ["", "## Predicting the hardest quarter", ""]
     if found["predictor"].get("missing"):
         return "\n".join([*lines, f"Not computed because {found['predictor']['missing']}.", ""])
-    lines += ["| not learned from | linear | boosted | best single factors |", "|---|---|---|---|"]
+    lines += ["Linear and boosted: from what one trained model tells. Informed: linear, with memorisation and the course of"]
+    lines += ["training.", ""]
+    lines += ["| not learned from | linear | boosted | informed | best single factors |", "|---" * 5 + "|"]
     for way, one in found["predictor"]["by"].items():
         if one.get("missing"):
-            lines += [f"| {way} | not computed because {one['missing']} | | |"]
+            lines += [f"| {way} | not computed because {one['missing']} | | | |"]
             continue
         single = [f"{entry['factor']} {with_interval(renamed(entry['auc']))}" for entry in one["single"][:3]]
-        aucs = [with_interval(renamed(one[kind]["auc"])) for kind in ("linear", "boosted")]
+        aucs = [with_interval(renamed(one[kind]["auc"])) for kind in ("linear", "boosted", "informed")]
         lines += [f"| {way} | {' | '.join(aucs)} | {', '.join(single)} |"]
     return "\n".join([*lines, "", f"All rows: `{name}.json`; figures: [{name}.html]({name}.html).", ""])
 

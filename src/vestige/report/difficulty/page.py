@@ -165,7 +165,8 @@ def figures(record: Record) -> list[Figure]:
              "As above. They are results of unlearning, and are never mixed with the factors known before it.",
              "symptoms", _effects),
         made("roc", "Telling the hardest quarter before unlearning",
-             "Share of the hard samples found against share of the others named by mistake. Dashed: guessing.",
+             "Share of the hard samples found against share of the others named by mistake. Dashed: guessing. Informed: "
+             "linear too, with what needs more than one trained model, memorisation and the course of training.",
              "predictor", lambda one: [roc.draw(one["by"])]),
         made("auc", "The predictor beside each factor alone",
              "AUC on what was held out, the first above that could be computed; 95 % interval.",
@@ -197,13 +198,13 @@ def _single(found: Record) -> list[tuple[str, Numbers]]:
     if not told:
         return []
     name, first = next(iter(told.items()))
-    named = [(f"{kind} predictor", first[kind]["auc"], True) for kind in ("linear", "boosted")]
+    named = [(f"{kind} predictor", first[kind]["auc"], True) for kind in ("linear", "boosted", "informed")]
     named += [(words.plain(one["factor"]), one["auc"], False) for one in first["single"]]
     rows = [Row(label, auc["value"], auc["low"], auc["high"], strong=strong) for label, auc, strong in named
             if auc["value"] is not None]  # fmt: skip
     levels = [("guessing", 0.5), (f"{words.BAR}", words.BAR)]
     heading = f"AUC, {words.HELD_OUT.get(name, name)}"
-    return [forest.draw(rows, (0, 0.25, 0.5, 0.75, 1), levels, heading)] if rows else []
+    return [forest.draw(rows, (0, 0.2, 0.4, 0.6, 0.8, 1), levels, heading)] if rows else []
 
 
 def _slopes(found: Record) -> list[tuple[str, Numbers]]:

@@ -187,7 +187,9 @@ def _predictable(found: Record | None) -> Verdict:
         return _untold(question, str(next(iter(found["by"].values()))["missing"]))
     parts = [f"on {HELD_OUT.get(name, name)} {with_interval(one['linear']['auc'])}" for name, one in told.items()]
     first = next(iter(told.values()))
-    sentence = f"AUC for the hardest quarter, by a linear predictor: {listed(parts)}."
+    informed = with_interval(first["informed"]["auc"])
+    sentence = f"AUC for the hardest quarter, by a linear predictor from one trained model: {listed(parts)}."
+    sentence += f" With what needs more models (memorisation, the course of training), as the first: {informed}."
     if first["single"]:
         best = first["single"][0]
         sentence += f" The best single factor, {plain(best['factor'])}, alone: {with_interval(best['auc'])}."
@@ -259,6 +261,8 @@ def limits(record: Record) -> list[str]:
     found = [
         "Difficulty is 1 − H, the harmonic mean of erasure and utility. A sample that the model before knows no better "
         "than models that never saw it has nothing to erase, and is left out of every ranking.",
+        "Erasure is a share of what there is to erase. Where that is little, a small miss counts as much as nothing done: "
+        "samples that were hardly memorised tend to come out hard for this reason too.",
         "Every algorithm ran with one setting and one budget, chosen on other samples. A larger budget would erase "
         "more, at a higher cost.",
         "Erasure asks for one probability: that of the true class, against models trained without the sample. What "
