@@ -73,7 +73,9 @@ def plain_run(model, right, job, at):
     after = method(model, forget, retain, modality=at.room, config=at.recipe, seed=job["before"]["seed"], **watched)
     margins, now = at.answers(after)
     jobs.ratios(now, right, row, len(train))
-    length = math.sqrt(sum(float((w.detach() - o).square().sum()) for w, o in zip(after.parameters(), start, strict=True)))
+    length = math.sqrt(
+        sum(float((w.detach() - o).square().sum()) for w, o in zip(after.parameters(), start, strict=True))
+    )
     random_steps(model, length, at)
     return float(jobs.probability(margins[row]))
 
@@ -183,7 +185,9 @@ def page(options, config, seconds, count, few, same, gap):
     one, two = seconds["engine, 1 worker"], seconds["engine, 2 workers"]
     ray = seconds.get("Ray on this machine, 2 workers")
     told = f"A worker killed half-way cost {seconds['engine, 2 workers, one killed'][0] - two[0]:+.1f} s."
-    told += f" Ray takes {ray[0] - two[0]:+.1f} s beside two local workers, its start included." if ray is not None else ""
+    told += (
+        f" Ray takes {ray[0] - two[0]:+.1f} s beside two local workers, its start included." if ray is not None else ""
+    )
     machine, load = host(), os.getloadavg()[2]
     return f"""# How fast the difficulty engine is
 

@@ -23,6 +23,7 @@ from vestige.terminal import with_interval
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs" / "results"
+DIFFICULTY = "--samples 100 --seeds 3 --algorithms FT,GA,NegGrad+,relabel,SCRUB,SSD"
 STUDIES = {
     "quickstart": "quickstart",
     "small-mnist": "study image-target --preset small --data mnist --seeds 5",
@@ -49,9 +50,9 @@ STUDIES = {
     "text-enhanced": "study text-enhanced --preset small",
     "text-enhanced-equal": "study text-enhanced-equal --preset small",
     "text-enhanced-sweep": "study text-enhanced-sweep --preset small",
-    "difficulty-mnist": "difficulty --data mnist --model cnn --samples 100 --seeds 3 --set doses=[2,10] --set dosed=10",
-    "difficulty-fmnist": "difficulty --data fmnist --model cnn --samples 100 --seeds 3 --set doses=[2,10] --set dosed=10",
-    "difficulty-reviews": "difficulty --data reviews --model words --samples 100 --seeds 3 --set doses=[2,10] --set dosed=10",
+    "difficulty-mnist": f"difficulty --data mnist --model cnn {DIFFICULTY} --set doses=[2,10] --set dosed=10",
+    "difficulty-fmnist": f"difficulty --data fmnist --model cnn {DIFFICULTY}",
+    "difficulty-reviews": f"difficulty --data reviews --model words {DIFFICULTY} --set doses=[2,10] --set dosed=10",
     "difficulty-joined": "difficulty join runs/results/difficulty-mnist runs/results/difficulty-fmnist",
 }
 SHARED = {
@@ -213,7 +214,8 @@ def difficulty_page(name: str, arguments: str, record: dict, cost: str) -> str:
     lines += [f"| {one.question} | {one.answer} | {one.sentence} |" for one in difficulty.verdicts(record)]
     beside = difficulty.side_by_side(record)
     if beside:
-        lines += ["", "## The studies side by side", "", "| " + " | ".join(beside[0]) + " |", "|---" * len(beside[0]) + "|"]
+        lines += ["", "## The studies side by side", "", "| " + " | ".join(beside[0]) + " |"]
+        lines += ["|---" * len(beside[0]) + "|"]
         lines += ["| " + " | ".join(row.values()) + " |" for row in beside]
     for title, key in (("Factors before unlearning", "holding"), ("Symptoms after unlearning", "symptoms")):
         lines += ["", f"## {title}", ""]
@@ -228,8 +230,8 @@ def difficulty_page(name: str, arguments: str, record: dict, cost: str) -> str:
     lines += ["", "## Predicting the hardest quarter", ""]
     if found["predictor"].get("missing"):
         return "\n".join([*lines, f"Not computed because {found['predictor']['missing']}.", ""])
-    lines += ["Linear and boosted: from what one trained model tells. Informed: linear, with memorisation and the course of"]
-    lines += ["training.", ""]
+    lines += ["Linear and boosted: from one trained model. Informed: linear, with memorisation and the course of training."]
+    lines += [""]
     lines += ["| not learned from | linear | boosted | informed | best single factors |", "|---" * 5 + "|"]
     for way, one in found["predictor"]["by"].items():
         if one.get("missing"):

@@ -113,7 +113,8 @@ def predict(
 
 def join(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN …", help="Run folders of finished difficulty studies, or result.json.")
+        list[Path],
+        typer.Argument(metavar="RUN RUN …", help="Run folders of finished difficulty studies, or result.json."),
     ],
     out: Annotated[Path, typer.Option("--out", help="The folder of what is found.")] = Path("runs/difficulty-joined"),
     json: Json = False,

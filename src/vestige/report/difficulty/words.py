@@ -261,8 +261,8 @@ def limits(record: Record) -> list[str]:
     found = [
         "Difficulty is 1 − H, the harmonic mean of erasure and utility. A sample that the model before knows no better "
         "than models that never saw it has nothing to erase, and is left out of every ranking.",
-        "Erasure is a share of what there is to erase. Where that is little, a small miss counts as much as nothing done: "
-        "samples that were hardly memorised tend to come out hard for this reason too.",
+        "Erasure is a share of what there is to erase. Where that is little, a small miss counts as much as nothing "
+        "done: samples that were hardly memorised tend to come out hard for this reason too.",
         "Every algorithm ran with one setting and one budget, chosen on other samples. A larger budget would erase "
         "more, at a higher cost.",
         "Erasure asks for one probability: that of the true class, against models trained without the sample. What "
