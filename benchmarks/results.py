@@ -230,7 +230,7 @@ def difficulty_page(name: str, arguments: str, record: dict, cost: str) -> str:
     lines += ["", "## Predicting the hardest quarter", ""]
     if found["predictor"].get("missing"):
         return "\n".join([*lines, f"Not computed because {found['predictor']['missing']}.", ""])
-    lines += ["Linear and boosted: from one trained model. Informed: linear, with memorisation and the course of training."]
+    lines += ["Linear and boosted: from one trained model. Informed: linear, with memorisation and trajectory."]
     lines += [""]
     lines += ["| not learned from | linear | boosted | informed | best single factors |", "|---" * 5 + "|"]
     for way, one in found["predictor"]["by"].items():

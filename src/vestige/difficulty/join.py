@@ -25,8 +25,8 @@ def join(sources: Sequence[Path], out: Path) -> dict[str, Any]:
     sources: run folders, or result.json files of theirs. The record has the layout of one study (`record.Result`)
     without samples and runs; its analyses are those over all: holding, symptoms, predictor. "joined" holds what belongs
     to each study alone: [{"name", "ids", "runs": how many, "sha256": of its result.json, "command", "analyses": those
-    of OWN}…]. Raises InputError for fewer than two studies, two of one name, what is no finished study, and a folder `out`
-    that holds anything but an earlier result of joining.
+    of OWN}…]. Raises InputError for fewer than two studies, two of one name, what is no finished study, and a folder
+    `out` that holds anything but an earlier result of joining.
     """
     if len(sources) < 2:
         raise InputError(f"joining takes at least two finished difficulty studies; got {len(sources)}")

@@ -65,9 +65,9 @@ def evaluate(measured: Sequence[Measured]) -> dict[str, Any]:
     record, "cells": [{"data", "algorithm", "auc", "n"}…], "roc": {"fpr", "tpr"}}, "single": [{"factor", "auc":
     record}…, best first]}, or {"missing": why}. linear and boosted see what one trained model tells, the "factors";
     informed is the linear one with those that need more (memorisation, the trajectory). auc: the mean over (data,
-    algorithm, seed); its interval: 2,000 bootstrap draws of samples. single: each factor alone, those included that need more, its sign learned where the
-    predictors learn. Raises InputError where the data sets have no factor in common, or no algorithm's difficulty
-    varies over 20 samples.
+    algorithm, seed); its interval: 2,000 bootstrap draws of samples. single: each factor alone, those included that
+    need more, its sign learned where the predictors learn. Raises InputError where the data sets have no factor in
+    common, or no algorithm's difficulty varies over 20 samples.
     """
     names, alone = usable(measured), usable(measured, references=True)
     tables = [_cells(one, alone) for one in measured]

@@ -166,7 +166,7 @@ def figures(record: Record) -> list[Figure]:
              "symptoms", _effects),
         made("roc", "Telling the hardest quarter before unlearning",
              "Share of the hard samples found against share of the others named by mistake. Dashed: guessing. "
-             "Informed: linear too, with what needs more than one trained model, memorisation and the course of training.",
+             "Informed: linear too, with what needs more than one trained model: memorisation, the trajectory.",
              "predictor", lambda one: [roc.draw(one["by"])]),
         made("auc", "The predictor beside each factor alone",
              "AUC on what was held out, the first above that could be computed; 95 % interval.",
