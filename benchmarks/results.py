@@ -51,7 +51,7 @@ STUDIES = {
     "text-enhanced-equal": "study text-enhanced-equal --preset small",
     "text-enhanced-sweep": "study text-enhanced-sweep --preset small",
     "difficulty-mnist": f"difficulty --data mnist --model cnn {DIFFICULTY} --set doses=[2,10] --set dosed=10",
-    "difficulty-fmnist": f"difficulty --data fmnist --model cnn {DIFFICULTY}",
+    "difficulty-fmnist": f"difficulty --data fmnist --model cnn {DIFFICULTY} --set doses=[2,10] --set dosed=10",
     "difficulty-reviews": f"difficulty --data reviews --model words {DIFFICULTY} --set doses=[2,10] --set dosed=10",
     "difficulty-joined": "difficulty join runs/results/difficulty-mnist runs/results/difficulty-fmnist",
 }

@@ -218,6 +218,9 @@ def _similar(natural: Record | None, constructed: Record | None) -> Verdict:
         trend = found["overall"][key]
         signs.append(above(trend, 0.0))
         lines.append(f"{what}: {with_interval(trend, digits, sign=True)}.")
+        if key == "slope":
+            share = found["overall"]["erasable"][-1]["value"]
+            lines[-1] += f" With {found['doses'][-1]} each, {100 * share:.0f} % of the targets have anything to erase."
     if not signs:
         return Verdict(question, "not told", " ".join(lines))
     if any(signs):
