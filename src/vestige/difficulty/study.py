@@ -29,7 +29,15 @@ KINDS: dict[str, dict[str, Any]] = {
         "model": {"init_scale": 0.05},
         "train": {"steps": 10, "lr": 0.05, "batch": 50, "momentum": 0.9, "schedule": "cosine", "weight_decay": 5e-4},
     },
-    "words": {"modality": "labelled", "data": {"train": 300, "test": 200}},
+    "words": {
+        "modality": "labelled",
+        "data": {"train": 300, "test": 200},
+        "unlearn": {
+            "relabel": {"lr": 1e-4},
+            "ascent": {"lr": 0.005},
+            "scrub": {"lr": 0.1},
+        },
+    },
 }
 """Kind of network → what it brings to a difficulty study; others bring what they bring everywhere (`presets`)."""
 
