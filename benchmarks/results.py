@@ -142,7 +142,9 @@ def study(name: str, arguments: str) -> None:
     if name in RESUMED and run:
         spent = [json.loads(file.read_text(encoding="utf-8"))["seconds"] for file in out.glob("*/[!.]*/run.json")]
         spent += Journal(out / FILE).seconds().values() if (out / FILE).exists() else []
-        side = f"{run['workers']} of them side by side on a shared machine"
+        side = "on a shared machine"
+        if record.get("study") != "difficulty":
+            side = f"{run['workers']} of them side by side {side}"
         cost = f"{sum(spent):.0f} s summed over {len(spent)} steps, {side}; {machine}."
     if record.get("study") == "difficulty":
         written = difficulty_page(name, arguments, record, cost)
