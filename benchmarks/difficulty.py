@@ -11,16 +11,20 @@ from __future__ import annotations
 
 import argparse
 import math
+import multiprocessing
 import os
+import resource
 import shutil
+import signal
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from vestige import assets, metrics, sisa
+from vestige import assets, sisa
 from vestige.difficulty import conduct, configure, jobs, open_laboratory
 from vestige.difficulty import data as sets
 from vestige.difficulty.plan import METHOD_OF, learner_of, name_of, recipe_of
@@ -35,14 +39,13 @@ def quiet(message: str) -> None:
     pass
 
 
-def answers(model, parts, room):
-    with torch.no_grad():
-        logits = [room.logits(model, part).numpy() for part in parts]
-    right = np.concatenate([z.argmax(1) == part.y.numpy() for z, part in zip(logits, parts, strict=True)])
-    return metrics.margins(logits[0], parts[0].y.numpy()), right
+def clock():
+    """Wall and processor seconds so far, those of ended child processes included."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return np.array([time.time(), sum(one.ru_utime + one.ru_stime for one in used)])
 
 
-def random_steps(model, length, parts, room):
+def random_steps(model, length, at):
     """As long as the run was, in as many random directions as the engine takes."""
     start = [weight.detach().clone() for weight in model.parameters()]
     draw = stream(100, "random steps")
@@ -52,61 +55,72 @@ def random_steps(model, length, parts, room):
             whole = math.sqrt(sum(float(part.double().square().sum()) for part in step))
             for weight, origin, part in zip(model.parameters(), start, step, strict=True):
                 weight.copy_(origin + part * length / whole)
-            answers(model, parts, room)
+            at.answers(model)
         for weight, origin in zip(model.parameters(), start, strict=True):
             weight.copy_(origin)
 
 
-def plain_run(model, job, parts, room):
+def plain_run(model, right, job, at):
     """One run as one would write it down: the method, and what is measured; the sample's probability afterwards."""
-    train, algorithm = parts[0], job["algorithm"]
-    forget, retain = train.take([job["id"]]), train.without([job["id"]])
+    train, algorithm = at.train, job["algorithm"]
+    forget, retain, row = train.take([job["id"]]), train.without([job["id"]]), train.ids.index(job["id"])
     method = METHODS[METHOD_OF.get(algorithm, algorithm)]
     start = [weight.detach().clone() for weight in model.parameters()]
-
-    def moved(now):
-        pairs = zip(now.parameters(), start, strict=True)
-        return math.sqrt(sum(float((weight.detach() - origin).double().square().sum()) for weight, origin in pairs))
-
-    def watch(taken, now):
-        now.eval()
-        with torch.no_grad():
-            torch.softmax(room.logits(now, forget), 1)
-        moved(now)
-        now.train()
-
-    extra = {"watch": watch} if isinstance(method, Minimised) else {}
-    after = method(model, forget, retain, modality=room, config=recipe_of(job), seed=job["before"]["seed"], **extra)
-    margins, _ = answers(after, parts, room)
-    random_steps(model, moved(after), parts, room)
-    return float(jobs.probability(margins[train.ids.index(job["id"])]))
+    with torch.no_grad():
+        p = torch.softmax(at.room.logits(model, forget), 1)[0, int(forget.y)].item()
+    path = jobs.Path(at, forget, row, right, job["p_ref"], start, [p])
+    watched = {"watch": path.watch} if isinstance(method, Minimised) else {}
+    after = method(model, forget, retain, modality=at.room, config=at.recipe, seed=job["before"]["seed"], **watched)
+    margins, now = at.answers(after)
+    jobs.ratios(now, right, row, len(train))
+    length = math.sqrt(
+        sum(float((w.detach() - o).square().sum()) for w, o in zip(after.parameters(), start, strict=True))
+    )
+    random_steps(model, length, at)
+    return float(jobs.probability(margins[row]))
 
 
 def plain(laboratory, runs, *, cached):
     """Seconds for these runs in one process with torch's own number of threads, and what came out."""
     torch.use_deterministic_algorithms(True)
     room = modality("image")
-    parts = sets.from_entry(*laboratory.read(laboratory.plan.data()))
-    start = time.time()
+    train, test = sets.from_entry(*laboratory.read(laboratory.plan.data()))
+    start = clock()
     found = []
     for job in runs:
+        at = jobs.Place(room, recipe_of(job), train, test)
         if cached:
             arrays = laboratory.read(job["before"]).arrays
             weights = {key[8:]: torch.tensor(value) for key, value in arrays.items() if key[:8] == "weights."}
-            model = sisa.restore(weights, modality=room, config=recipe_of(job))
+            model, right = sisa.restore(weights, modality=room, config=at.recipe), arrays["right"]
         else:
-            model = sisa.learn(parts[0], modality=room, config=recipe_of(job), seed=job["before"]["seed"])
-        found.append(plain_run(model, job, parts, room))
-    return time.time() - start, found
+            model = sisa.learn(train, modality=room, config=at.recipe, seed=job["before"]["seed"])
+            right = at.answers(model)[1]
+        found.append(plain_run(model, right, job, at))
+    return clock() - start, found
 
 
 def engine(prepared, folder, config, **kind):
     """Seconds until the study is complete from where the models are there, and its result."""
     shutil.copytree(prepared, folder)
     laboratory = open_laboratory(config, folder)
-    start = time.time()
+    start = clock()
     record = conduct(laboratory, say=quiet, **kind)
-    return time.time() - start, record, (folder / "result.json").read_bytes()
+    return clock() - start, record, (folder / "result.json").read_bytes()
+
+
+def killed(prepared, folder, config, delay):
+    """As `engine` with two workers, of which one is killed after so many seconds."""
+
+    def kill():
+        os.kill(min(child.pid for child in multiprocessing.active_children()), signal.SIGKILL)
+
+    timer = threading.Timer(delay, kill)
+    timer.start()
+    try:
+        return engine(prepared, folder, config, workers=2)
+    finally:
+        timer.cancel()
 
 
 def main() -> None:
@@ -141,7 +155,9 @@ def main() -> None:
             kinds["Ray on this machine, 2 workers"] = {"workers": 2, "executor": "ray"}
         for number, (name, kind) in enumerate(kinds.items()):
             seconds[name], _, results[name] = engine(root / "prepared", root / f"kind{number}", config, **kind)
-        os.environ.pop("OMP_NUM_THREADS", None)
+        name = "engine, 2 workers, one killed"
+        delay = seconds["engine, 2 workers"][0] / 2
+        seconds[name], _, results[name] = killed(root / "prepared", root / "killed", config, delay)
         seconds["plain loop, same checkpoints"], found = plain(laboratory, runs, cached=True)
         few = runs[: len(config.algorithms)]
         alone, _ = plain(laboratory, few, cached=False)
@@ -162,26 +178,32 @@ def _names(folder: Path) -> set[str]:
 def page(options, config, seconds, count, few, same, gap):
     base = seconds["plain loop, same checkpoints"]
     lines = [
-        f"| {name} | {taken:.1f} | {60 * count / taken:.0f} | {base / taken:.2f} |" for name, taken in seconds.items()
+        f"| {name} | {wall:.1f} | {60 * count / wall:.0f} | {base[0] / wall:.2f} | {cpu:.1f} | {base[1] / cpu:.2f} |"
+        for name, (wall, cpu) in seconds.items()
     ]
     rows = "\n".join(lines)
-    two = seconds["engine, 2 workers"]
+    one, two = seconds["engine, 1 worker"], seconds["engine, 2 workers"]
     ray = seconds.get("Ray on this machine, 2 workers")
-    told = f" Ray takes {ray - two:+.1f} s beside two local workers, its start included." if ray else ""
-    machine = host()
+    told = f"A worker killed half-way cost {seconds['engine, 2 workers, one killed'][0] - two[0]:+.1f} s."
+    told += (
+        f" Ray takes {ray[0] - two[0]:+.1f} s beside two local workers, its start included." if ray is not None else ""
+    )
+    machine, load = host(), os.getloadavg()[2]
     return f"""# How fast the difficulty engine is
 
 {count} unlearning runs ({options.samples} samples × {len(config.algorithms)} algorithms, {config.data.train} training
 and {config.data.test} test images of {options.data}, {config.model.kind}), seed 100, torch {version("torch")},
-{machine["cpus"]} cores ({machine["processor"]}); `python benchmarks/difficulty.py --data {options.data} --samples
-{options.samples}`. Seconds from models that are there to the finished result, starting the workers and all analyses
-included; the loop that shares nothing was timed on {few} runs.
+{machine["cpus"]} cores ({machine["processor"]}), mean load of the last quarter of an hour {load:.1f};
+`python benchmarks/difficulty.py --data {options.data} --samples {options.samples}`. Seconds from models that are there
+to the finished result, starting the workers and all analyses included; the loop that shares nothing was timed on
+{few} runs. Processor seconds are those of all processes (Ray's own are not seen); they depend less on what else the
+machine does.
 
-| way | seconds | runs a minute | × plain loop |
-|---|---|---|---|
+| way | seconds | runs a minute | × plain loop | processor seconds | × plain loop |
+|---|---|---|---|---|---|
 {rows}
 
-Two workers are {seconds["engine, 1 worker"] / two:.2f} times as fast as one.{told} The result.json of all engine ways
+Two workers are {one[0] / two[0]:.2f} times as fast as one. {told} The result.json of all engine ways
 {"is the same to the byte" if same else "DIFFERS"}; the plain loop's probabilities of the forgotten samples differ from
 the engine's by at most {gap:.1e}.
 

@@ -16,11 +16,14 @@ import sys
 import time
 from pathlib import Path
 
+from vestige.difficulty.journal import FILE, Journal
+from vestige.provenance import host
 from vestige.report import difficulty
 from vestige.terminal import with_interval
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs" / "results"
+DIFFICULTY = "--samples 100 --seeds 3 --algorithms FT,GA,NegGrad+,relabel,SCRUB,SSD"
 STUDIES = {
     "quickstart": "quickstart",
     "small-mnist": "study image-target --preset small --data mnist --seeds 5",
@@ -47,9 +50,10 @@ STUDIES = {
     "text-enhanced": "study text-enhanced --preset small",
     "text-enhanced-equal": "study text-enhanced-equal --preset small",
     "text-enhanced-sweep": "study text-enhanced-sweep --preset small",
-    "difficulty-mnist": "difficulty --data mnist --model cnn --samples 100 --seeds 3 --set doses=[1,2,5,10]",
-    "difficulty-fmnist": "difficulty --data fmnist --model cnn --samples 100 --seeds 3 --set doses=[1,2,5,10]",
-    "difficulty-reviews": "difficulty --data reviews --model words --samples 100 --seeds 3 --set doses=[1,2,5,10]",
+    "difficulty-mnist": f"difficulty --data mnist --model cnn {DIFFICULTY} --set doses=[2,10] --set dosed=10",
+    "difficulty-fmnist": f"difficulty --data fmnist --model cnn {DIFFICULTY} --set doses=[2,10] --set dosed=10",
+    "difficulty-reviews": f"difficulty --data reviews --model words {DIFFICULTY} --set doses=[2,10] --set dosed=10",
+    "difficulty-joined": "difficulty join runs/results/difficulty-mnist runs/results/difficulty-fmnist",
 }
 SHARED = {
     "enhanced-mnist": "similar-mnist", "enhanced-fmnist": "similar-fmnist", "similar-emoji": "small-emoji",
@@ -58,7 +62,7 @@ SHARED = {
     "text-similar": "text-target", "text-heldout": "text-target", "text-enhanced-equal": "text-enhanced",
 }  # fmt: skip
 """Study → one with runs in common, which are taken over from there where they stand."""
-RESUMED = ("dose-mnist", *(name for name in STUDIES if name.startswith("text-")))
+RESUMED = ("dose-mnist", *(name for name in STUDIES if name.startswith(("text-", "difficulty-"))))
 """Studies of hours: what an earlier call has finished stands, and what all steps took is told from their run.json."""
 PAGES = ("paper-mnist", "text-target", "text-enhanced")
 """Studies whose report is kept too."""
@@ -131,17 +135,19 @@ def study(name: str, arguments: str) -> None:
     if process.returncode:
         sys.exit(f"{arguments} ended with status {process.returncode}")
     record = json.loads((out / "result.json").read_text(encoding="utf-8"))
-    run = json.loads((out / "run.json").read_text(encoding="utf-8"))
-    host = run["host"]
+    run = json.loads((out / "run.json").read_text(encoding="utf-8")) if (out / "run.json").exists() else {}
     taken = f" beside the runs shared with {SHARED[name]}" if "--reuse" in command else ""
-    machine = f"{host['cpus']} cores, {host['processor']}"
+    machine = f"{host()['cpus']} cores, {host()['processor']}"
     cost = (
         f"{seconds:.0f} s{taken} and at most {peak / 2**20:.0f} MB resident over the process tree, start-up included; "
         f"{machine}."
     )
-    if name in RESUMED:
+    if name in RESUMED and run:
         spent = [json.loads(file.read_text(encoding="utf-8"))["seconds"] for file in out.glob("*/[!.]*/run.json")]
-        side = f"{run['workers']} of them side by side on a shared machine"
+        spent += Journal(out / FILE).seconds().values() if (out / FILE).exists() else []
+        side = "on a shared machine"
+        if record.get("study") != "difficulty":
+            side = f"{run['workers']} of them side by side {side}"
         cost = f"{sum(spent):.0f} s summed over {len(spent)} steps, {side}; {machine}."
     if record.get("study") == "difficulty":
         written = difficulty_page(name, arguments, record, cost)
@@ -207,10 +213,15 @@ def page(name: str, arguments: str, record: dict, cost: str, times: list[dict]) 
 def difficulty_page(name: str, arguments: str, record: dict, cost: str) -> str:
     """The chapter's questions with their answers, the factors and the predictor."""
     found = record["analyses"]
-    runs = f"{len(record['runs'])} runs, {len(record['missing'])} of those asked for are not there."
+    runs = f"{difficulty.count_runs(record)} runs, {len(record['missing'])} of those asked for are not there."
     lines = [f"# {name}", "", f"`vestige {arguments}`", "", cost, "", runs, ""]
     lines += ["| question | answer | found [95 % interval over samples] |", "|---|---|---|"]
     lines += [f"| {one.question} | {one.answer} | {one.sentence} |" for one in difficulty.verdicts(record)]
+    beside = difficulty.side_by_side(record)
+    if beside:
+        lines += ["", "## The studies side by side", "", "| " + " | ".join(beside[0]) + " |"]
+        lines += ["|---" * len(beside[0]) + "|"]
+        lines += ["| " + " | ".join(row.values()) + " |" for row in beside]
     for title, key in (("Factors before unlearning", "holding"), ("Symptoms after unlearning", "symptoms")):
         lines += ["", f"## {title}", ""]
         if found[key].get("missing"):
@@ -224,13 +235,15 @@ def difficulty_page(name: str, arguments: str, record: dict, cost: str) -> str:
     lines += ["", "## Predicting the hardest quarter", ""]
     if found["predictor"].get("missing"):
         return "\n".join([*lines, f"Not computed because {found['predictor']['missing']}.", ""])
-    lines += ["| not learned from | linear | boosted | best single factors |", "|---|---|---|---|"]
+    lines += ["Linear and boosted: from one trained model. Informed: linear, with memorisation and trajectory."]
+    lines += [""]
+    lines += ["| not learned from | linear | boosted | informed | best single factors |", "|---" * 5 + "|"]
     for way, one in found["predictor"]["by"].items():
         if one.get("missing"):
-            lines += [f"| {way} | not computed because {one['missing']} | | |"]
+            lines += [f"| {way} | not computed because {one['missing']} | | | |"]
             continue
         single = [f"{entry['factor']} {with_interval(renamed(entry['auc']))}" for entry in one["single"][:3]]
-        aucs = [with_interval(renamed(one[kind]["auc"])) for kind in ("linear", "boosted")]
+        aucs = [with_interval(renamed(one[kind]["auc"])) for kind in ("linear", "boosted", "informed")]
         lines += [f"| {way} | {' | '.join(aucs)} | {', '.join(single)} |"]
     return "\n".join([*lines, "", f"All rows: `{name}.json`; figures: [{name}.html]({name}.html).", ""])
 

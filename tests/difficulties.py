@@ -89,7 +89,7 @@ def predictor(n):
     def result(value):
         single = [{"factor": "margin", "auc": auc(value - 0.05)}, {"factor": "similar_mass", "auc": auc(0.61)},
                   {"factor": "entropy", "auc": auc(0.5)}]  # fmt: skip
-        return {"linear": kind(value), "boosted": kind(value + 0.02), "single": single}
+        return {"linear": kind(value), "boosted": kind(value + 0.02), "informed": kind(value + 0.03), "single": single}
 
     return {
         "factors": ["margin", "similar_mass", "entropy"], "hard": 0.25, "n": n,

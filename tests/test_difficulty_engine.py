@@ -196,6 +196,9 @@ def test_each_sample_is_left_out_by_as_many_references_and_by_itself_where_asked
     assert len({job["seed"] for job in references}) == 12
     assert [sum(name in job["without"] for job in references) for name in ids] == [3] * 11
     assert [job["without"] for job in ours.references(ours.data(), "one", ids, ["s4"])] == [["s4"]] * 3
+    dosed = ours.references(ours.data(2, ["s1", "s7"]), "one", ids)
+    assert [len(job["without"]) for job in dosed] == [2] * 3, "a quarter of 11, with all that got similar samples"
+    assert all({"s1", "s7"} <= set(job["without"]) for job in dosed)
 
 
 def test_what_references_say_is_the_mean_over_those_without_the_sample():

@@ -62,6 +62,7 @@ def test_auc_is_scikit_learns_in_every_draw():
 def test_a_factor_that_tells_is_used_and_its_sign_is_learned(judged):
     for way, found in judged["by"].items():
         assert found["linear"]["auc"]["value"] > 0.85, way
+        assert found["informed"]["auc"]["value"] > 0.85, way
         assert found["linear"]["auc"]["low"] < found["linear"]["auc"]["value"] < found["linear"]["auc"]["high"]
         single = {line["factor"]: line["auc"]["value"] for line in found["single"]}
         assert single["margin"] > 0.85 > 0.65 > single["entropy"]

@@ -464,6 +464,15 @@ def show_difficulty(record: Mapping[str, Any]) -> None:
     """The difficulty by algorithm, and the chapter's five questions with their answers."""
     from vestige.report.difficulty import verdicts
 
+    for part in record.get("joined", [record]):
+        _show_spreads(part)
+        print()
+    for verdict in verdicts(record):
+        print(f"{verdict.question} {verdict.answer.capitalize()}.")
+        print(textwrap.fill(verdict.sentence, 80, initial_indent="    ", subsequent_indent="    "))
+
+
+def _show_spreads(record: Mapping[str, Any]) -> None:
     spreads = record["analyses"].get("inequality", {"missing": "it was not asked for"})
     print(f"Difficulty 1 − H of {len(record['ids'])} samples, {record['name']}: 0 as if never seen, 1 not unlearned\n")
     if "missing" in spreads:
@@ -481,10 +490,6 @@ def show_difficulty(record: Mapping[str, Any]) -> None:
             ends = (f"{one['quantiles'][share]:>11.2f}" for share in ("0.1", "0.9"))
             gini = one["gini"]["value"]
             print(f"{name:<{width}}  {said:>18}  {'  '.join(ends)}  {'–' if gini is None else format(gini, '5.2f'):>5}")
-    print()
-    for verdict in verdicts(record):
-        print(f"{verdict.question} {verdict.answer.capitalize()}.")
-        print(textwrap.fill(verdict.sentence, 80, initial_indent="    ", subsequent_indent="    "))
 
 
 def show_expected(record: Mapping[str, Any]) -> None:

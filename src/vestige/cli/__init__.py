@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from vestige.cli.auditing import audit_app
-from vestige.cli.difficulty import difficulty, predict
+from vestige.cli.difficulty import difficulty, join, predict
 from vestige.cli.looking import doctor, report
 from vestige.cli.paraphrasing import data_paraphrase
 from vestige.cli.search import data_analyse, data_duplicates, similar
@@ -61,6 +61,7 @@ data_app = typer.Typer(
 app.add_typer(data_app, name="data")
 difficulty_app = typer.Typer(invoke_without_command=True, callback=difficulty)
 difficulty_app.command("predict")(predict)
+difficulty_app.command("join")(join)
 app.add_typer(difficulty_app, name="difficulty")
 app.add_typer(audit_app, name="audit")
 for verb in VERBS:

@@ -1,4 +1,4 @@
-"""The verbs about how hard samples are to unlearn: difficulty, difficulty predict."""
+"""The verbs about how hard samples are to unlearn: difficulty, difficulty predict, difficulty join."""
 
 from __future__ import annotations
 
@@ -109,6 +109,30 @@ def predict(
         show_record(record, json)
     else:
         show_expected(record)
+
+
+def join(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN RUN …", help="Run folders of finished difficulty studies, or result.json."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The folder of what is found.")] = Path("runs/difficulty-joined"),
+    json: Json = False,
+) -> None:
+    """Judge studies of several data sets or models together.
+
+    Which factors hold over all of them, and whether difficulty is told on a data set never seen.
+    """
+    from vestige.difficulty.join import join as joined
+    from vestige.report.difficulty import write_page
+
+    record = joined(sources, out)
+    page = write_page(out)
+    if json:
+        show_record(record, json)
+    else:
+        show_difficulty(record)
+        print(f"\nReport: {page}")
 
 
 def _executor(name: str, address: str | None) -> Any:

@@ -65,20 +65,20 @@ class DifficultyConfig(Settings):
     data: DifficultyData = DifficultyData()
     doses: tuple[int, ...] = Field((), description="numbers of constructed similar samples, beside 0: data sets more")
     dosed: int = Field(20, ge=1, description="samples that get them, the same ones in every dose")
-    model: NetworkConfig = CNNConfig()
+    model: NetworkConfig = CNNConfig(channels=(8, 16, 32))
     train: TrainConfig = TrainConfig(
-        steps=20, lr=0.05, weight_decay=5e-4, batch=50, momentum=0.9, schedule="cosine", sisa=None
+        steps=10, lr=0.05, weight_decay=5e-4, batch=50, momentum=0.9, schedule="cosine", sisa=None
     )
     sisa: Sisa = Field(Sisa(), description="shards and slices of the model that SISA forgets from")
     references: ReferenceConfig = ReferenceConfig()
     budget: float = Field(0.1, gt=0, le=1, description="sample passes of an algorithm, as a share of training's")
     unlearn: UnlearnConfig = UnlearnConfig(
-        finetune=Steps(steps=2, lr=0.02),
-        relabel=Relabel(steps=2, lr=0.005),
-        ascent=Ascent(steps=10, lr=0.002),
-        neggrad=NegGrad(steps=2, lr=0.01, alpha=0.95),
-        scrub=Scrub(steps=3, lr=0.005, alpha=0.5, gamma=1.0, temperature=2.0, max_steps=1),
-        ssd=Dampening(alpha=10.0, lam=1.0),
+        finetune=Steps(steps=1, lr=0.2),
+        relabel=Relabel(steps=1, lr=3e-5),
+        ascent=Ascent(steps=10, lr=5e-4),
+        neggrad=NegGrad(steps=1, lr=0.03, alpha=0.95),
+        scrub=Scrub(steps=3, lr=0.05, alpha=0.5, gamma=1.0, temperature=2.0, max_steps=2),
+        ssd=Dampening(alpha=1.5, lam=1.0),
     )
 
     @model_validator(mode="after")

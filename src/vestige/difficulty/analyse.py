@@ -222,15 +222,16 @@ def constructed(doses: Doses) -> dict[str, Any]:
     (the mean of each target's own, over its doses)}. Bootstrap over targets, all doses of one together. Where retained
     similar samples know the target, there is less to erase with every one: such a dose of a target has no difficulty.
     So the means are over other targets at each dose, and the trend is read from slope and spearman, each within one
-    target that has at least three doses.
+    target that has a difficulty at two doses at least, for spearman at three.
     """
     x = np.array(doses.doses, np.float64)
 
     def curve(values: Array) -> dict[str, Any]:
         there = ~np.isnan(values)
+        several = values[there.sum(1) >= 2]
+        slope = np.array([slopes(x, row, draws=0)[0] for row in several])
         full = values[there.sum(1) >= 3]
-        slope = np.array([slopes(x, row, draws=0)[0] for row in full])
-        rho = spearman(full, x[None], draws=0)[0][:, 0] if len(full) else slope
+        rho = spearman(full, x[None], draws=0)[0][:, 0] if len(full) else np.zeros(0)
         return {
             "means": [_over(column) for column in values.T],
             "erasable": [_over(column) for column in there.T.astype(np.float64)],

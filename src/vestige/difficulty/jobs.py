@@ -35,7 +35,7 @@ Parts = Mapping[str, Part]
 LENGTHS = tuple(2.0**power for power in range(-12, 2))
 """Lengths of the random steps, over that of the weights; a run is compared with those whose length is nearest."""
 DIRECTIONS = 3
-MARKS = 8
+MARKS = 4
 """How often the utility is measured on the way of one run, at the first steps at which it has erased enough."""
 ENOUGH = 0.9
 """Erasure that counts as enough, as in `factors.tolerance`."""

@@ -55,27 +55,27 @@ class _Split:
     test: list[Bools]
 
 
-def evaluate(measured: Sequence[Measured], *, references: bool = False) -> dict[str, Any]:
+def evaluate(measured: Sequence[Measured]) -> dict[str, Any]:
     """How well the hardest quartile is predicted from factors before unlearning, on what was never trained on.
 
     Hard: `predict.hardest` of an algorithm's difficulty (its mean over seeds) on a data set. A case is a sample in the
     model of one seed. by "sample": 5 folds of samples, each with all its seeds and algorithms in one; "algorithm": one
     left out, its samples known from the others; "algorithm and sample": both; "data": one data set left out.
-    references: whether factors that need more than one trained model count (memorisation, the trajectory). Returns
-    {"factors", "references", "hard": 0.25, "folds", "by": {way: result}}, a result {"linear", "boosted": {"auc":
+    Returns {"factors", "hard": 0.25, "folds", "by": {way: result}}, a result {"linear", "boosted", "informed": {"auc":
     record, "cells": [{"data", "algorithm", "auc", "n"}…], "roc": {"fpr", "tpr"}}, "single": [{"factor", "auc":
-    record}…, best first]}, or {"missing": why}. auc: the mean over (data, algorithm, seed); its interval: 2,000
-    bootstrap draws of samples. single: each factor alone, those included that need more, its sign learned where the
-    predictors learn. Raises InputError where the data sets have no factor in common, or no algorithm's difficulty
-    varies over 20 samples.
+    record}…, best first]}, or {"missing": why}. linear and boosted see what one trained model tells, the "factors";
+    informed is the linear one with those that need more (memorisation, the trajectory). auc: the mean over (data,
+    algorithm, seed); its interval: 2,000 bootstrap draws of samples. single: each factor alone, those included that
+    need more, its sign learned where the predictors learn. Raises InputError where the data sets have no factor in
+    common, or no algorithm's difficulty varies over 20 samples.
     """
-    names, alone = usable(measured, references=references), usable(measured, references=True)
+    names, alone = usable(measured), usable(measured, references=True)
     tables = [_cells(one, alone) for one in measured]
     if not names or all(np.isnan(table.hard).all() for table in tables):
         raise InputError(f"prediction needs a common factor, and {FEWEST} samples whose difficulty varies")
     columns = [alone.index(name) for name in names]
     by = {way: _judged(tables, way, columns, alone) for way in WAYS}
-    return {"factors": list(names), "references": references, "hard": HARD, "folds": FOLDS, "by": by}
+    return {"factors": list(names), "hard": HARD, "folds": FOLDS, "by": by}
 
 
 def auc_draws(scores: Array, hard: Array, counts: Array) -> Array:
@@ -128,7 +128,7 @@ def _judged(tables: Sequence[_Cells], way: str, columns: list[int], alone: Seque
     if "algorithm" in WAYS[way] and len({name for table in tables for name in table.algorithms}) < 2:
         return {"missing": "one algorithm only: there is none to leave out"}
     blank = [np.full((len(t.algorithms), len(t.values), t.hard.shape[1]), np.nan) for t in tables]
-    scores = {name: [each.copy() for each in blank] for name in ("linear", "boosted", *alone)}
+    scores = {name: [each.copy() for each in blank] for name in ("linear", "boosted", "informed", *alone)}
     for split in _splits(tables, way):
         places, hard, easy = _training(tables, split)
         if hard.sum() == 0 or easy.sum() == 0:
@@ -136,6 +136,7 @@ def _judged(tables: Sequence[_Cells], way: str, columns: list[int], alone: Seque
         learned: dict[str, Scorer] = {
             "linear": _columns(columns, _linear(places[:, columns], hard, easy)),
             "boosted": _columns(columns, _boosted(places[:, columns], hard, easy)),
+            "informed": _linear(places, hard, easy),
         }
         learned |= {name: _single(places, hard, easy, number) for number, name in enumerate(alone)}
         for number, (table, asked) in enumerate(zip(tables, split.test, strict=True)):
@@ -151,7 +152,7 @@ def _judged(tables: Sequence[_Cells], way: str, columns: list[int], alone: Seque
     worth = {name: _worth(tables, of) for name, of in scores.items()}
     single = [{"factor": name, "auc": worth[name]["auc"]} for name in alone if worth[name]["auc"]["value"] is not None]
     single.sort(key=lambda line: (-line["auc"]["value"], line["factor"]))
-    return {"linear": worth["linear"], "boosted": worth["boosted"], "single": single}
+    return {kind: worth[kind] for kind in ("linear", "boosted", "informed")} | {"single": single}
 
 
 def _training(tables: Sequence[_Cells], split: _Split) -> tuple[Array, Array, Array]:

@@ -80,14 +80,15 @@ class Plan:
     ) -> tuple[Job, ...]:
         """The models that were not trained on some: each without one fold of the training set.
 
-        chosen: ids; each reference is then trained without one of them alone.
+        Of a data set with constructed similar samples only the fold that holds all those that got them: no other is
+        asked about. chosen: ids; each reference is then trained without one of them alone.
         """
         count = self.config.references.models
         left_out: list[tuple[str, ...]]
         if chosen is not None:
             left_out = [(name,) for name in chosen for _ in range(count)]
         else:
-            left_out = [fold for draw in range(count) for fold in self._folds(train, draw)]
+            left_out = [fold for draw in range(count) for fold in self._folds(train, draw, data.get("dosed", ()))]
         offset = 0 if chosen is None else 10**5
         return tuple(
             {
@@ -129,11 +130,15 @@ class Plan:
             "device": self.config.device,
         }
 
-    def _folds(self, train: Sequence[str], draw: int) -> list[tuple[str, ...]]:
+    def _folds(self, train: Sequence[str], draw: int, dosed: Sequence[str]) -> list[tuple[str, ...]]:
+        """Parts of what is trained on, of one size. dosed: where there are some, the one part that holds them all."""
         import torch
 
         order = torch.randperm(len(train), generator=stream(self.config.seed, f"folds {draw}")).tolist()
         folds = self.config.references.folds
+        if dosed:
+            others = [train[place] for place in order if train[place] not in dosed]
+            return [(*dosed, *others[: max(0, len(train) // folds - len(dosed))])]
         return [tuple(train[place] for place in sorted(order[fold::folds])) for fold in range(folds)]
 
 

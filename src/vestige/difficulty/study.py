@@ -27,9 +27,17 @@ from vestige.types import InputError, VestigeError
 KINDS: dict[str, dict[str, Any]] = {
     "mlp": {
         "model": {"init_scale": 0.05},
-        "train": {"steps": 20, "lr": 0.05, "batch": 50, "momentum": 0.9, "schedule": "cosine", "weight_decay": 5e-4},
+        "train": {"steps": 10, "lr": 0.05, "batch": 50, "momentum": 0.9, "schedule": "cosine", "weight_decay": 5e-4},
     },
-    "words": {"modality": "labelled", "data": {"train": 300, "test": 200}},
+    "words": {
+        "modality": "labelled",
+        "data": {"train": 300, "test": 200},
+        "unlearn": {
+            "relabel": {"lr": 1e-4},
+            "ascent": {"lr": 0.005},
+            "scrub": {"lr": 0.1},
+        },
+    },
 }
 """Kind of network → what it brings to a difficulty study; others bring what they bring everywhere (`presets`)."""
 
@@ -298,16 +306,22 @@ def analyses(record: Mapping[str, Any]) -> dict[str, Any]:
         measured = table.measured(record)
     except InputError as error:
         return {name: {"missing": str(error)} for name in QUESTIONS}
+    return answered(
+        {
+            "inequality": lambda: analyse.inequality(measured),
+            "agreement": lambda: analyse.agreement(measured),
+            "holding": lambda: analyse.holding([measured]),
+            "symptoms": lambda: analyse.holding([measured], "after"),
+            "natural": lambda: analyse.natural(measured),
+            "constructed": constructed,
+            "predictor": lambda: judge.evaluate([measured]),
+        }
+    )
+
+
+def answered(questions: Mapping[str, Callable[[], dict[str, Any]]]) -> dict[str, Any]:
+    """Each question's answer, or {"missing": why} where it cannot be told."""
     found: dict[str, Any] = {}
-    questions: dict[str, Callable[[], dict[str, Any]]] = {
-        "inequality": lambda: analyse.inequality(measured),
-        "agreement": lambda: analyse.agreement(measured),
-        "holding": lambda: analyse.holding([measured]),
-        "symptoms": lambda: analyse.holding([measured], "after"),
-        "natural": lambda: analyse.natural(measured),
-        "constructed": constructed,
-        "predictor": lambda: judge.evaluate([measured]),
-    }
     for name, question in questions.items():
         try:
             found[name] = question()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vestige.report.svg import WIDTH, Numbers, digits, group, line, scale, svg, text
 from vestige.report.words import interval, number
 
-LEFT, RIGHT, TOP, ROW = 250, 190, 40, 30
+LEFT, RIGHT, TOP, ROW = 240, 200, 40, 30
 
 
 @dataclass(frozen=True)

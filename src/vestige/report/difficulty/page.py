@@ -25,6 +25,9 @@ ENDS = 12
 LONGEST = 220
 """Letters of a text that are shown."""
 
+TOGETHER = ("predictors", "symptoms", "roc", "auc")
+"""Figures that studies have together."""
+
 Contents = Mapping[str, Mapping[str, Any]]
 """Sample id → "pixels", (C, H, W) uint8, or "text"."""
 
@@ -119,6 +122,8 @@ def page(record: Record, contents: Contents) -> str:
              _factors(found.get("symptoms")), words.why_not(found.get("symptoms"))),
         ],
         undefined=_undefined(found),
+        together=words.side_by_side(record),
+        runs=words.count_runs(record),
         models=[one for one in record["models"] if one["dose"] == 0],
         reasons=_reasons(record["missing"]),
         limits=words.limits(record),
@@ -127,7 +132,7 @@ def page(record: Record, contents: Contents) -> str:
 
 
 def figures(record: Record) -> list[Figure]:
-    """Every figure of the page in its order; one that cannot be drawn says why."""
+    """Every figure of the page in its order; one that cannot be drawn says why. Of joined studies, those over all."""
     found = record["analyses"]
 
     def made(
@@ -143,7 +148,7 @@ def figures(record: Record) -> list[Figure]:
             name, title, reads, tuple(one for one, _ in drawn), tuple(row for _, rows in drawn for row in rows)
         )
 
-    return [
+    drawn = [
         made("spread", "How difficulty is spread",
              "Bars: samples in ten equal bins; the dot below: mean with its 95 % interval over samples. Gini: 0 where "
              "all samples are equally hard.",
@@ -160,7 +165,8 @@ def figures(record: Record) -> list[Figure]:
              "As above. They are results of unlearning, and are never mixed with the factors known before it.",
              "symptoms", _effects),
         made("roc", "Telling the hardest quarter before unlearning",
-             "Share of the hard samples found against share of the others named by mistake. Dashed: guessing.",
+             "Share of the hard samples found against share of the others named by mistake. Dashed: guessing. "
+             "Informed: linear too, with what needs more than one trained model: memorisation, the trajectory.",
              "predictor", lambda one: [roc.draw(one["by"])]),
         made("auc", "The predictor beside each factor alone",
              "AUC on what was held out, the first above that could be computed; 95 % interval.",
@@ -173,6 +179,7 @@ def figures(record: Record) -> list[Figure]:
              "less to erase: such a target has no difficulty at that dose, and the second line falls.",
              "constructed", lambda one: [lines.draw(mass.doses(one, len(record["seeds"]))), *_slopes(one)]),
     ]  # fmt: skip
+    return [one for one in drawn if one.name in TOGETHER] if "joined" in record else drawn
 
 
 def _effects(found: Record) -> list[tuple[str, Numbers]]:
@@ -191,13 +198,13 @@ def _single(found: Record) -> list[tuple[str, Numbers]]:
     if not told:
         return []
     name, first = next(iter(told.items()))
-    named = [(f"{kind} predictor", first[kind]["auc"], True) for kind in ("linear", "boosted")]
+    named = [(f"{kind} predictor", first[kind]["auc"], True) for kind in ("linear", "boosted", "informed")]
     named += [(words.plain(one["factor"]), one["auc"], False) for one in first["single"]]
     rows = [Row(label, auc["value"], auc["low"], auc["high"], strong=strong) for label, auc, strong in named
             if auc["value"] is not None]  # fmt: skip
     levels = [("guessing", 0.5), (f"{words.BAR}", words.BAR)]
     heading = f"AUC, {words.HELD_OUT.get(name, name)}"
-    return [forest.draw(rows, (0, 0.25, 0.5, 0.75, 1), levels, heading)] if rows else []
+    return [forest.draw(rows, (0, 0.2, 0.4, 0.6, 0.8, 1), levels, heading)] if rows else []
 
 
 def _slopes(found: Record) -> list[tuple[str, Numbers]]:
@@ -232,7 +239,11 @@ def _factors(found: Record | None) -> list[dict[str, Any]]:
 def _undefined(found: Record) -> list[str]:
     """Algorithms whose difficulty does not vary, so that no factor can go with it."""
     holding = found.get("holding")
-    return [] if holding is None or "missing" in holding else [algorithm for _, algorithm in holding["undefined"]]
+    if words.why_not(holding):
+        return []
+    assert holding is not None
+    several = len({data for data, _ in holding["cells"]}) > 1
+    return [f"{algorithm} on {data}" if several else algorithm for data, algorithm in holding["undefined"]]
 
 
 def _ends(record: Record, contents: Contents) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -9,7 +9,7 @@ from vestige.report.svg import WIDTH, Numbers, group, line, scale, svg, text
 from vestige.report.words import number
 
 SIDE, TOP, BETWEEN, LEFT = 190, 40, 44, 30
-KINDS = {"linear": "line-0", "boosted": "line-1"}
+KINDS = {"linear": "line-0", "boosted": "line-1", "informed": "line-2"}
 
 
 def draw(by: Record) -> tuple[str, Numbers]:
@@ -32,7 +32,7 @@ def draw(by: Record) -> tuple[str, Numbers]:
             numbers.append({"held out": name, "predictor": kind, "auc": auc["value"], "low": auc["low"],
                             "high": auc["high"], "n": auc["n"]})  # fmt: skip
     spoken = "ROC: " + "; ".join(f"{one['held out']}, {one['predictor']}: AUC {number(one['auc'])}" for one in numbers)
-    return svg(WIDTH, TOP + SIDE + 66, spoken, parts, "chart"), numbers
+    return svg(WIDTH, TOP + SIDE + 83, spoken, parts, "chart"), numbers
 
 
 def _frame(left: float) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,13 +36,48 @@ class Verdict:
 
 def verdicts(record: Record) -> list[Verdict]:
     """The five questions in the order of the chapter."""
-    found = record["analyses"]
+    found, parts = record["analyses"], record.get("joined", [record])
     return [
-        _unequal(found.get("inequality")),
-        _independent(found.get("agreement")),
+        _of_each(parts, lambda own: _unequal(own.get("inequality"))),
+        _of_each(parts, lambda own: _independent(own.get("agreement"))),
         _holding(found.get("holding")),
         _predictable(found.get("predictor")),
-        _similar(found.get("natural"), found.get("constructed")),
+        _of_each(parts, lambda own: _similar(own.get("natural"), own.get("constructed"))),
+    ]
+
+
+def _of_each(parts: Sequence[Record], ask: Callable[[Record], Verdict]) -> Verdict:
+    """What belongs to one data set, told of each; "partly" where they differ."""
+    told = [ask(part["analyses"]) for part in parts]
+    if len(told) == 1:
+        return told[0]
+    same = all(one.answer == told[0].answer for one in told)
+    sentence = " ".join(f"{part['name']}: {one.sentence}" for part, one in zip(parts, told, strict=True))
+    return Verdict(told[0].question, told[0].answer if same else "partly", sentence)
+
+
+def side_by_side(record: Record) -> list[dict[str, str]]:
+    """What belongs to one data set, a row for each of those that were joined: heading → cell."""
+
+    def told(part: Record, name: str, *keys: str) -> str:
+        found = part["analyses"].get(name)
+        for key in () if why_not(found) else keys:
+            found = found and found[key]
+        return with_interval(found) if found and "value" in found else "–"
+
+    return [
+        {
+            "Study": part["name"],
+            "Samples ranked": str(part["analyses"].get("inequality", {}).get("n", "–")),
+            "Mean difficulty": told(part, "inequality", "overall", "mean"),
+            "Gini": told(part, "inequality", "overall", "gini"),
+            "Two algorithms agree": told(part, "agreement", "cross"),
+            "Two seeds agree": told(part, "agreement", "ceiling"),
+            "Noise of the seed apart": told(part, "agreement", "disattenuated"),
+            "Similarity mass, Spearman": told(part, "natural", "overall", "spearman"),
+            "Per constructed copy": told(part, "constructed", "overall", "slope"),
+        }
+        for part in record.get("joined", ())
     ]
 
 
@@ -133,7 +168,8 @@ def _holding(found: Record | None) -> Verdict:
         return _untold(question, "no factor could be measured where difficulty varies")
     held = [one for one in factors if one["holds"]]
     if not held:
-        return Verdict(question, "no", f"None of {len(factors)} holds in at least 80 % of the algorithms.")
+        kinds = plural(len(found["cells"]), "pair") + " of algorithm and data set"
+        return Verdict(question, "no", f"None of {len(factors)} holds in at least 80 % of {kinds}.")
     names = listed([f"{plain(one['name'])} ({number(one['effect']['value'])})" for one in held])
     verb = "holds" if len(held) == 1 else "hold"
     return Verdict(
@@ -151,7 +187,9 @@ def _predictable(found: Record | None) -> Verdict:
         return _untold(question, str(next(iter(found["by"].values()))["missing"]))
     parts = [f"on {HELD_OUT.get(name, name)} {with_interval(one['linear']['auc'])}" for name, one in told.items()]
     first = next(iter(told.values()))
-    sentence = f"AUC for the hardest quarter, by a linear predictor: {listed(parts)}."
+    informed = with_interval(first["informed"]["auc"])
+    sentence = f"AUC for the hardest quarter, by a linear predictor from one trained model: {listed(parts)}."
+    sentence += f" With what needs more models (memorisation, the course of training), as the first: {informed}."
     if first["single"]:
         best = first["single"][0]
         sentence += f" The best single factor, {plain(best['factor'])}, alone: {with_interval(best['auc'])}."
@@ -180,6 +218,9 @@ def _similar(natural: Record | None, constructed: Record | None) -> Verdict:
         trend = found["overall"][key]
         signs.append(above(trend, 0.0))
         lines.append(f"{what}: {with_interval(trend, digits, sign=True)}.")
+        if key == "slope":
+            share = found["overall"]["erasable"][-1]["value"]
+            lines[-1] += f" With {found['doses'][-1]} each, {100 * share:.0f} % of the targets have anything to erase."
     if not signs:
         return Verdict(question, "not told", " ".join(lines))
     if any(signs):
@@ -208,9 +249,14 @@ def headline(record: Record) -> str:
 def deck(record: Record) -> str:
     """How much evidence there is."""
     return (
-        f"{plural(len(record['runs']), 'run')} of unlearning: {plural(len(record['ids']), 'sample')}, "
+        f"{plural(count_runs(record), 'run')} of unlearning: {plural(len(record['ids']), 'sample')}, "
         f"{plural(len(record['algorithms']), 'algorithm')}, {plural(len(record['seeds']), 'seed')}; {record['name']}."
     )
+
+
+def count_runs(record: Record) -> int:
+    """How many runs of unlearning a record is about."""
+    return sum(part["runs"] for part in record["joined"]) if "joined" in record else len(record["runs"])
 
 
 def limits(record: Record) -> list[str]:
@@ -218,6 +264,8 @@ def limits(record: Record) -> list[str]:
     found = [
         "Difficulty is 1 − H, the harmonic mean of erasure and utility. A sample that the model before knows no better "
         "than models that never saw it has nothing to erase, and is left out of every ranking.",
+        "Erasure is a share of what there is to erase. Where that is little, a small miss counts as much as nothing "
+        "done: samples that were hardly memorised tend to come out hard for this reason too.",
         "Every algorithm ran with one setting and one budget, chosen on other samples. A larger budget would erase "
         "more, at a higher cost.",
         "Erasure asks for one probability: that of the true class, against models trained without the sample. What "
