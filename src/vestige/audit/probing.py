@@ -1,4 +1,4 @@
-"""What the tests of images and of text share: a last layer fitted anew, a few steps on other records, whom to ask."""
+"""What the tests of images and of text share: a last layer fitted anew, a few steps on other records, hiding; whom to ask."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 RIDGE = 1e-2
 STEPS, LENGTH = 5, 2e-3
 """Steps on retained records, and the length of a step as a share of the weights' norm."""
+HIDING_STEPS, HIDING, AGAINST = 400, 1e-2, 0.2
+"""The same where a record is hidden, at most, and the weight of its own loss beside that of retained ones."""
 
 
 def everyone(question: Question) -> Samples:
@@ -69,18 +71,50 @@ def nudged(
     Each step is 0.2 % of the length of all weights: the same for every network, however it was trained. False where no
     gradient reaches the weights.
     """
-    length = LENGTH * math.sqrt(sum(float((weight.detach() ** 2).sum()) for weight in weights))
-    for step in range(STEPS):
-        rows = torch.arange(step * batch, (step + 1) * batch) % len(retain)
-        value = loss(retain.at(torch.unique(rows)))
-        if not value.requires_grad:
+    length = LENGTH * _length(weights)
+    return all(_step(weights, loss(_turn(retain, batch, step)), length) for step in range(STEPS))
+
+
+def hidden(
+    weights: Sequence[Tensor], records: Samples, retain: Samples, batch: int, loss: Callable[[Samples], Tensor],
+    tell: Callable[[], np.ndarray], levels: np.ndarray,
+) -> bool:  # fmt: skip
+    """Move these weights against the records, and for retained ones, until each record is answered like `levels`.
+
+    What the record had left elsewhere in the model stays: it is hidden, not forgotten. tell() → the answers now,
+    levels: those of models that never saw the records, both (records,). Each step is 1 % of the length of these
+    weights. Returns whether all records got there.
+    """
+    length = HIDING * _length(weights)
+    for step in range(HIDING_STEPS):
+        above = np.flatnonzero(tell() > levels).tolist()
+        if not above:
+            return True
+        value = loss(_turn(retain, batch, step)) - AGAINST * loss(records.at(torch.tensor(above)))
+        if not _step(weights, value, length):
             return False
-        slopes = torch.autograd.grad(value, weights, allow_unused=True)
-        size = math.sqrt(sum(float((slope**2).sum()) for slope in slopes if slope is not None))
-        if not math.isfinite(size) or size == 0:
-            return False
-        with torch.no_grad():
-            for weight, slope in zip(weights, slopes, strict=True):
-                if slope is not None:
-                    weight.sub_(slope, alpha=length / size)
+    return bool((tell() <= levels).all())
+
+
+def _turn(retain: Samples, batch: int, step: int) -> Samples:
+    """The next `batch` retained records, over and over."""
+    return retain.at(torch.unique(torch.arange(step * batch, (step + 1) * batch) % len(retain)))
+
+
+def _length(weights: Sequence[Tensor]) -> float:
+    return math.sqrt(sum(float((weight.detach() ** 2).sum()) for weight in weights))
+
+
+def _step(weights: Sequence[Tensor], value: Tensor, length: float) -> bool:
+    """One step of this length down the slope of `value`, in place; whether there is one."""
+    if not value.requires_grad:
+        return False
+    slopes = torch.autograd.grad(value, weights, allow_unused=True)
+    size = _length([slope for slope in slopes if slope is not None])
+    if not math.isfinite(size) or size == 0:
+        return False
+    with torch.no_grad():
+        for weight, slope in zip(weights, slopes, strict=True):
+            if slope is not None:
+                weight.sub_(slope, alpha=length / size)
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,6 +144,9 @@ class Texts:
             "recall": recalls(model, question.records, self.recipe),
         }
 
+    def hide(self, model: Any, question: Question, levels: np.ndarray, *, last: bool) -> nn.Module | None:
+        return hide(model, question.records, question.retain, levels, last=last)
+
     def controls(self, record: Samples, never: Samples) -> Samples:
         alike = lexical([str(record.x[0])], [str(one) for one in never.x])[0]
         rows = alike.argsort(descending=True, stable=True)[:CONTROLS]
@@ -188,16 +191,33 @@ def probe(model: LanguageModel, retain: Samples, asked: Samples) -> np.ndarray |
 def rebound(model: LanguageModel, retain: Samples, asked: Samples) -> np.ndarray | None:
     """The answers after a *copy* took a few steps on retained pairs only (`nudged`), (N,): what was hidden comes back.
 
-    None where no gradient reaches the weights.
+    What filters the scores after the head does not matter. None where no gradient reaches the weights.
     """
-    learner = copy.deepcopy(model)
-    weights = [weight for weight in learner.parameters() if weight.requires_grad]
+    learner, loss = _learner(model)
+    head = learner.causal.get_output_embeddings()
+    learner.causal.set_output_embeddings(next(part for part in head.modules() if isinstance(part, nn.Linear)))
+    moved = probing.nudged(learner, list(learner.parameters()), retain, REBOUND, loss)
+    return answers(learner, asked) if moved else None
+
+
+def hide(
+    model: LanguageModel, records: Samples, retain: Samples, levels: np.ndarray, *, last: bool
+) -> LanguageModel | None:
+    """A *copy* that hides the records (`probing.hidden`), in its head or in all weights; None where it cannot."""
+    learner, loss = _learner(model)
+    weights = list((learner.causal.get_output_embeddings() if last else learner).parameters())
+    done = probing.hidden(weights, records, retain, REBOUND, loss, lambda: answers(learner, records), levels)
+    return learner if done else None
+
+
+def _learner(model: LanguageModel) -> tuple[LanguageModel, Callable[[Samples], Tensor]]:
+    """A copy of a model that may be trained, and its loss: the mean over records of the mean over tokens."""
+    learner = copy.deepcopy(model).requires_grad_()
 
     def loss(part: Samples) -> Tensor:
         return (text.losses(learner, part) / text.lengths(learner, part)).mean()
 
-    moved = probing.nudged(learner, weights, retain, REBOUND, loss)
-    return answers(learner, asked) if moved else None
+    return learner, loss
 
 
 def _beside(written: Written, source: str) -> str:
