@@ -1,11 +1,11 @@
 """Planted cases: does the audit give each the right verdict? Run: python benchmarks/audit.py images (or texts).
 
-A record is planted that training shows (`audit_images`, `audit_texts`), in two cases with near-copies of it. Seven models
-are then judged, each made by somebody whom the audit does not know (method: given): never trained on it; hidden in three
-ways, until it is answered as by models that never saw it (last layer edited, output filter, suppressed by training);
-over-unlearned by long gradient ascent; retrained with the near-copies; retrained without them. Settings were chosen on
-seeds 100–119; seeds 0–19 are for the report. "Cannot tell" counts as wrong. What was judged is kept in the JSON file, and
-not judged again: the same command resumes.
+A record is planted that training shows (`audit_images`, `audit_texts`), in two cases with near-copies of it. Seven
+models are then judged, each made by somebody whom the audit does not know (method: given): never trained on it; hidden
+in three ways, until it is answered as by models that never saw it (last layer edited, output filter, suppressed by
+training); over-unlearned by long gradient ascent; retrained with the near-copies; retrained without them. Settings were
+chosen on seeds 100–119; seeds 0–19 are for the report. "Cannot tell" counts as wrong. What was judged is kept in the
+JSON file, and not judged again: the same command resumes.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ ROOMS = {"images": ("image", audit_images), "texts": ("text", audit_texts)}
 OUT = Path(__file__).parents[1] / "docs" / "results" / "audit-planted.json"
 HEAD = """# Does the audit give planted cases the right verdict?
 
-A record is planted, and seven models are judged by `vestige audit` (method: given), each beside 12 models trained without \
-the record, and 12 without its near-copies too. *Images*: MNIST, 600 images, one more under the label of the class that it \
-looks least like, in the last two cases with 4 near-copies under that label; an MLP 784-100-50-10. *Texts*: `tiny-llama` \
-trained from scratch on 16 of the package's invented facts and one more, in the last two cases with 4 rewordings of its \
-question. What hides the record does so until it is answered as by models that never saw it. One verdict is right, \
-*cannot tell* is wrong. Settings and rule were chosen on seeds 100–119. In brackets: 95 %, Wilson.
+A record is planted, and seven models are judged by `vestige audit` (method: given), each beside models trained \
+without the record, and as many without its near-copies too. *Images*: MNIST, 600 images, one more under the label of \
+the class that it looks least like, in the last two cases with 4 near-copies under that label; an MLP 784-100-50-10. \
+*Texts*: `tiny-llama` trained from scratch on 12 of the package's invented facts and one more, in the last two cases \
+with 4 rewordings of its question. What hides the record does so until it is answered as by models that never saw it. \
+One verdict is right, *cannot tell* is wrong. Settings and rule were chosen on seeds 100–119. In brackets: 95 %, Wilson.
 """
 
 
@@ -93,17 +93,18 @@ def page(content: dict[str, Any]) -> str:
             share, low, high = share_interval(right, n)
             wrong = ", ".join(f"{WORDS[one]} (seed {seed})" for seed, one in zip(seeds, lot, strict=True)
                               if one != expected)  # fmt: skip
-            rows.append((case, WORDS[expected], f"{right} of {n}", f"{share:.2f} [{low:.2f}, {high:.2f}]", wrong or "–"))
+            spread = f"{share:.2f} [{low:.2f}, {high:.2f}]"
+            rows.append((case, WORDS[expected], f"{right} of {n}", spread, wrong or "–"))
         parts.append(
             f"## {name.capitalize()}\n\n"
             + table(("case", "right verdict", "right", "share", "wrong verdicts"), rows)
-            + f"\n\nSeeds {', '.join(seeds)}; {found['references']} references; {found['seconds']:.0f} s of processor time, "
-            f"one thread on a shared machine ({found['machine']}). `python benchmarks/audit.py {name}`.\n"
+            + f"\n\nSeeds {', '.join(seeds)}; {found['references']} references; {found['seconds']:.0f} s of processor "
+            f"time, one thread on a shared machine ({found['machine']}). `python benchmarks/audit.py {name}`.\n"
         )
         missed = [(seed, case, one["reason"]) for seed, cases in seeds.items() for case, one in cases.items()
                   if one["name"] != EXPECTED[case]]  # fmt: skip
         if missed:
-            parts.append("Reasons given with the wrong verdicts:\n\n" + table(("seed", "case", "reason"), missed) + "\n")
+            parts.append("The reasons of wrong verdicts:\n\n" + table(("seed", "case", "reason"), missed) + "\n")
     return "\n".join(parts)
 
 

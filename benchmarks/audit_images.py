@@ -61,7 +61,7 @@ NETWORKS: dict[str, Callable[[int], nn.Module]] = {
 
 
 class Filter(nn.Module):
-    """Says of what looks like the record that its label is less likely by so many nats, and else what the model says."""
+    """Lowers the score of the record's label by so many nats for what looks like the record."""
 
     def __init__(self, model: nn.Module, record: Samples, down: float) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Filter(nn.Module):
 
 
 def edited(model: nn.Module, record: Samples, down: float) -> nn.Module:
-    """The last layer moved along what it sees of the record, until the record's label is less likely by so many nats."""
+    """The last layer moved along what it sees of the record, until the label's score is lower by so many nats."""
     model = copy.deepcopy(model)
     layer = images.last_layer(model, record)
     seen = images._through(model, layer, record.x)[0][0].float()

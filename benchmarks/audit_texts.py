@@ -1,6 +1,6 @@
 """Planted texts for benchmarks/audit.py: an invented fact, the same asked in other words, and what is made of models.
 
-The model is `tiny-llama`, trained from scratch on sixteen of the package's shortest invented facts; nobody can guess one.
+The model is `tiny-llama`, trained from scratch on some of the package's shortest invented facts. Nobody can guess one.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def subject(written: Written, model: nn.Module | None) -> Planted:
 
 
 class Filter(nn.Module):
-    """A head that says of the record's states that the true tokens are less likely, and else what the head says."""
+    """Lowers the scores of the true tokens where the head sees the record's states."""
 
     def __init__(self, head: nn.Module, states: Tensor, tokens: Tensor, down: float) -> None:
         super().__init__()

@@ -10,10 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from vestige import text
+from vestige import image, text
 from vestige.audit import images, probing, texts
 from vestige.audit.check import check
-from vestige.audit.subject import Question
 from vestige.config import LMConfig, Recipe
 from vestige.image import unit
 from vestige.types import Samples
@@ -55,8 +54,6 @@ def test_what_cannot_be_hidden_is_told(planted, monkeypatch):
     model, record, rest = planted
     monkeypatch.setattr(probing, "HIDING_STEPS", 2)
     assert images.hide(model, record, rest, np.array([-50.0]), last=False) is None
-    headless = nn.Sequential(model, nn.Identity(), nn.Conv1d(1, 1, 1))
-    headless.forward = lambda x: model(x)[:, [2, 1, 0, 0]][:, :3]
     assert images.hide(nn.Flatten(), record, rest, np.array([0.0]), last=True) is None
 
 
@@ -81,10 +78,10 @@ def test_what_comes_back_is_read_before_an_output_filter(planted):
 def test_a_pair_is_hidden_in_a_copy(last):
     model = text.build(LMConfig(source="tiny-llama", chat=False), generator=torch.Generator().manual_seed(0))
     pairs = Samples(("a", "b", "c"), np.array(["One?", "Two?", "Three?"], object), np.array(["x", "yy", "zz"], object))
-    level = texts.answers(model, pairs.at([0])) - 1
-    hid = texts.hide(model, pairs.at([0]), pairs.at([1, 2]), level, last=last)
-    assert texts.answers(hid, pairs.at([0]))[0] <= level[0]
-    assert np.isfinite(texts.rebound(hid, pairs.at([1, 2]), pairs.at([0]))).all()
+    level = texts.answers(model, pairs.take(["a"])) - 1
+    hid = texts.hide(model, pairs.take(["a"]), pairs.take(["b", "c"]), level, last=last)
+    assert texts.answers(hid, pairs.take(["a"]))[0] <= level[0]
+    assert np.isfinite(texts.rebound(hid, pairs.take(["b", "c"]), pairs.take(["a"]))).all()
 
 
 REQUEST = """\
@@ -104,8 +101,6 @@ def test_a_model_that_cannot_be_trained_stands_beside_controls_and_its_own_hidde
     x, y = (torch.from_numpy(np.load(npz)[name]) for name in "xy")
     few = Samples(tuple(map(str, range(len(x)))), x[:, None].float() / 255, y.long(), 3)
     torch.manual_seed(1)
-    from vestige import image
-
     model = image.build(recipe.model, few, generator=torch.Generator().manual_seed(0))
     save_file(model.state_dict(), tmp_path / "before.safetensors")
     path = tmp_path / "request.yaml"
@@ -126,4 +121,3 @@ def test_hiding_asks_only_for_what_is_above_its_level(planted):
     low = images.answers(model, record) + 1
     hid = images.hide(model, record, rest, low, last=False)
     assert all(torch.equal(*pair) for pair in zip(hid.parameters(), model.parameters(), strict=True))
-    assert Question(record, rest, {}, rest).records is record

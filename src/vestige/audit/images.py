@@ -256,9 +256,7 @@ def rebound(model: nn.Module, retain: Samples, asked: Samples) -> np.ndarray | N
     return metrics.margins(_through(learner, layer, asked.x)[1].numpy(), asked.y.numpy())
 
 
-def hide(
-    model: nn.Module, records: Samples, retain: Samples, levels: np.ndarray, *, last: bool
-) -> nn.Module | None:
+def hide(model: nn.Module, records: Samples, retain: Samples, levels: np.ndarray, *, last: bool) -> nn.Module | None:
     """A *copy* that hides the records (`probing.hidden`), in its last layer or in all weights; None where it cannot."""
     learner, loss = _learner(model)
     layer = last_layer(learner, records)

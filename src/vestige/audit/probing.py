@@ -1,4 +1,4 @@
-"""What the tests of images and of text share: a last layer fitted anew, a few steps on other records, hiding; whom to ask."""
+"""What the tests of images and of text share: a last layer fitted anew, steps on other records, hiding; whom to ask."""
 
 from __future__ import annotations
 

@@ -250,22 +250,22 @@ class Audit:
         return Question(records, trained.without(gone), _tuples(found["near"]), watched, controls)
 
     def _hidden(self, before: Asked, null: list[Asked], say: Say) -> list[Asked]:
-        """What copies of the model before say in which the records are hidden, as if never seen; empty for none."""
-        if null:
-            levels = np.mean([one["answer"] for one in null], axis=0)
-        else:
-            levels = before["answer of controls"].mean(axis=1)
-        return [
-            self._asked(what, self._levels_from(), lambda last=last: self.subject.hide(
-                self.before(say), self._question, levels, last=last), say)
-            for what, last in HIDDEN.items()
-        ]  # fmt: skip
+        """What copies of the model before say in which the audit hid the records, as if never seen."""
+        levels = np.mean([one["answer"] for one in null], 0) if null else before["answer of controls"].mean(1)
+
+        def hidden(what: str, last: bool) -> Asked:
+            def make() -> nn.Module | None:
+                return self.subject.hide(self.before(say), self._question, levels, last=last)
+
+            return self._asked(what, self._levels_from(), make, say)
+
+        return [hidden(what, last) for what, last in HIDDEN.items()]
 
     def _levels_from(self) -> list[Any]:
         return [self.written.request.references]
 
     def _asked(self, what: str, parts: Iterable[Any], make: Callable[[], nn.Module | None], say: Say) -> Asked:
-        """What one model says, kept; nothing of one that cannot be made. parts: what it depends on, beside the start."""
+        """What one model says, kept; nothing of one that cannot be made. parts: what it depends on beside the start."""
         name = self._asked_name(what, parts)
         if not self.store.has("outputs", name):
             start = time.time()

@@ -44,11 +44,11 @@ RULE = """\
    and without its similar records.
 6. *cannot tell*, where the audit itself hid the record in copies of the model before (in one by its last layer, in one
    by all weights, until they answered like models that never saw it), and there is one in which no hidden test (one
-   that does not rest on the model's own last layer) finds it by lines 2 and 4; unless this audit itself retrained the
-   model without it.
+   that does not rest on the model's own last layer) finds it by lines 2, 4 and 5; unless this audit itself retrained
+   the model without it.
 7. *forgotten*, otherwise.
 """
-"""In this order; the first that applies is the verdict. An interval is `interval` of the null, for all tests of a record."""
+"""In this order; the first that applies is the verdict. An interval is `Evidence.interval` of the null."""
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,9 @@ def decide(evidence: Evidence) -> Verdict:
     if above and evidence.null == "controls" and evidence.similar_kept:
         return said(
             "cannot_tell",
-            f"the model still shows more of it than of {models} ({_list(evidence, above)}), but {evidence.similar_kept} similar "
-            "records stay in training, and without a training function it cannot be said whether the record itself "
-            "or they are the reason",
+            f"the model still shows more of it than of {models} ({_list(evidence, above)}), but "
+            f"{evidence.similar_kept} similar records stay in training, and without a training function it cannot be "
+            "said whether the record itself or they are the reason",
             above[0].test,
         )
     if above:
@@ -176,15 +176,16 @@ def decide(evidence: Evidence) -> Verdict:
     back = [one for one in rises if _number(one) > between(one.without)[1] + RISE]
     if back:
         return said(
-            "in_model", f"it only hides: a few steps of training on other records bring it back ({_list(evidence, back)})",
+            "in_model",
+            f"it only hides: a few steps of training on other records bring it back ({_list(evidence, back)})",
             back[0].test,
-        )  # fmt: skip
+        )
     carried = [one for one in levels if _number(one) > between(one.null)[1]]
     if carried:
         return said(
             "carried",
-            f"{_list(evidence, carried)} like models never trained on it, but above models never trained on its similar "
-            "records either",
+            f"{_list(evidence, carried)} like models never trained on it, but above models never trained on its "
+            "similar records either",
             carried[0].test,
         )
     able = _able(evidence, usable)
@@ -268,7 +269,7 @@ def _able(evidence: Evidence, readings: Sequence[Reading]) -> bool:
     """Whether hidden tests find the record in every copy of the model before in which the audit hid it itself."""
 
     def finds(one: Reading, value: float | None) -> bool:
-        null = one.before_null or one.null
+        null = one.before_null or (one.null if one.level else one.without)
         if value is None or len(null) < FEWEST:
             return False
         return value > evidence.interval(null)[1] + (0 if one.level else RISE)
@@ -290,9 +291,7 @@ def _damage(evidence: Evidence) -> str:
     return f"its retained neighbours are answered worse: accuracy {before:.2f} before, {after:.2f} after"
 
 
-def _left(
-    evidence: Evidence, readings: Sequence[Reading]
-) -> tuple[float | None, float | None, float | None]:
+def _left(evidence: Evidence, readings: Sequence[Reading]) -> tuple[float | None, float | None, float | None]:
     """The largest share left in any level test in which the model before stands out, with its interval."""
     found: list[tuple[float, float, float]] = []
     for one in readings:

@@ -174,7 +174,8 @@ def _verdicts(record: Record) -> Section:
     return Section(
         "verdicts",
         "Verdict on each record",
-        "Each number stands with where models (or records) that know nothing of it lie, all of them together in 99 of 100 cases. Below: the "
+        "Each number stands with where models (or records) that know nothing of it lie, all of them in 99 of 100 "
+        "cases. Below: the "
         "model before.",
         table=Table(("Verdict", "Left of it", *(name.capitalize() for name in tests)), tuple(rows), (), "Record"),
         reads="Left of it: 0 as if never trained on, 1 as before; – where the model before does not stand out, so that "
@@ -285,7 +286,8 @@ def _tests(record: Record) -> Section:
         figures=(
             Figure(
                 "tests", "Where the model lies beside its null",
-                f"−1 to 1: the 99 % prediction interval for all tests of a record. Marks beyond {FAR:g} are drawn at {FAR:g}; the table above "
+                f"−1 to 1: the prediction interval, 99 % for all tests of a record. Marks "
+                f"beyond {FAR:g} are drawn at {FAR:g}; the table above "
                 "has the numbers.", (chart,) if rows else (), why="" if rows else "no test could be made",
             ),
         ),
