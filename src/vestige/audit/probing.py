@@ -23,6 +23,8 @@ STEPS, LENGTH = 5, 2e-3
 """Steps on retained records, and the length of a step as a share of the weights' norm."""
 HIDING_STEPS, HIDING, AGAINST = 400, 1e-2, 0.2
 """The same where a record is hidden, at most, and the weight of its own loss beside that of retained ones."""
+FALL = 1.0
+"""Nats that a record's answer may fall in one such step, to first order: a large model would break at once."""
 
 
 def everyone(question: Question) -> Samples:
@@ -83,7 +85,8 @@ def hidden(
 
     What the record had left elsewhere in the model stays: it is hidden, not forgotten. tell() → the answers now,
     levels: those of models that never saw the records, both (records,). Each step is 1 % of the length of these
-    weights. Returns whether all records got there.
+    weights, or shorter where the slope says that the records would fall by more than 1 nat. Returns whether all got
+    there.
     """
     length = HIDING * _length(weights)
     for step in range(HIDING_STEPS):
@@ -91,7 +94,7 @@ def hidden(
         if not above:
             return True
         value = loss(_turn(retain, batch, step)) - AGAINST * loss(records.at(torch.tensor(above)))
-        if not _step(weights, value, length):
+        if not _step(weights, value, length, AGAINST * FALL):
             return False
     return bool((tell() <= levels).all())
 
@@ -105,8 +108,8 @@ def _length(weights: Sequence[Tensor]) -> float:
     return math.sqrt(sum(float((weight.detach() ** 2).sum()) for weight in weights))
 
 
-def _step(weights: Sequence[Tensor], value: Tensor, length: float) -> bool:
-    """One step of this length down the slope of `value`, in place; whether there is one."""
+def _step(weights: Sequence[Tensor], value: Tensor, length: float, fall: float = math.inf) -> bool:
+    """One step of this length, or by which `value` falls so far, down its slope, in place; whether there is one."""
     if not value.requires_grad:
         return False
     slopes = torch.autograd.grad(value, weights, allow_unused=True)
@@ -116,5 +119,5 @@ def _step(weights: Sequence[Tensor], value: Tensor, length: float) -> bool:
     with torch.no_grad():
         for weight, slope in zip(weights, slopes, strict=True):
             if slope is not None:
-                weight.sub_(slope, alpha=length / size)
+                weight.sub_(slope, alpha=min(length, fall / size) / size)
     return True

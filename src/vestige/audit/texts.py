@@ -205,6 +205,8 @@ def hide(
 ) -> LanguageModel | None:
     """A *copy* that hides the records (`probing.hidden`), in its head or in all weights; None where it cannot."""
     learner, loss = _learner(model)
+    if last:  # a head of its own, also where it is one with the embeddings
+        learner.causal.set_output_embeddings(copy.deepcopy(learner.causal.get_output_embeddings()))
     weights = list((learner.causal.get_output_embeddings() if last else learner).parameters())
     done = probing.hidden(weights, records, retain, REBOUND, loss, lambda: answers(learner, records), levels)
     return learner if done else None

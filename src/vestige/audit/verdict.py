@@ -33,20 +33,21 @@ RISE = 0.25
 """Nats beyond the interval that a rise needs: below, it is no sign of anything hidden."""
 RULE = """\
 1. *cannot tell*, where the model's answer was not measured or is not finite, or its null has fewer than 4 numbers.
-2. *still in the model itself*, where a level test (one that says how much the model shows now) lies above the interval
+2. *over-unlearned*, where the answer lies below the intervals of both kinds of models.
+3. *still in the model itself*, where a level test (one that says how much the model shows now) lies above the interval
    of models trained without the record but with its similar records. Beside matched controls only, and with similar
    records kept, this is *cannot tell*: still known, but it cannot be said whose doing it is.
-3. *over-unlearned*, where the answer lies below the intervals of both kinds of models, or where the record's retained
-   neighbours are answered worse than all these models do, by at least 0.1 in accuracy.
-4. *still in the model itself*, where the answer rises, after a few steps of training on other records, by more than it
+4. *over-unlearned*, where the record's retained neighbours are answered worse than all these models do, by at least 0.1
+   in accuracy.
+5. *still in the model itself*, where the answer rises, after a few steps of training on other records, by more than it
    does in those models, and by at least 0.25 nats more: what was only hidden comes back.
-5. *still carried by similar records*, where a level test lies above the interval of models trained without the record
+6. *still carried by similar records*, where a level test lies above the interval of models trained without the record
    and without its similar records.
-6. *cannot tell*, where the audit itself hid the record in copies of the model before (in one by its last layer, in one
+7. *cannot tell*, where the audit itself hid the record in copies of the model before (in one by its last layer, in one
    by all weights, until they answered like models that never saw it), and there is one in which no hidden test (one
-   that does not rest on the model's own last layer) finds it by lines 2, 4 and 5; unless this audit itself retrained
+   that does not rest on the model's own last layer) finds it by lines 3, 5 and 6; unless this audit itself retrained
    the model without it.
-7. *forgotten*, otherwise.
+8. *forgotten*, otherwise.
 """
 """In this order; the first that applies is the verdict. An interval is `Evidence.interval` of the null."""
 
@@ -152,6 +153,13 @@ def decide(evidence: Evidence) -> Verdict:
     if answer is None or not _usable(answer):
         return said("cannot_tell", f"the model's answer could not be compared: {_why(answer)}")
     models = "models that never saw it" if evidence.null == "references" else "matched records it never saw"
+    floor = min(between(null)[0] for null in (answer.without, answer.null))
+    if _number(answer) < floor:
+        return said(
+            "over_unlearned",
+            f"the answer ({_number(answer):.2f}) lies below what {models} give ({floor:.2f})",
+            "answer",
+        )
     levels, rises = ([one for one in usable if one.level is kind] for kind in (True, False))
     above = [one for one in levels if _number(one) > between(one.without)[1]]
     if above and evidence.null == "controls" and evidence.similar_kept:
@@ -164,13 +172,6 @@ def decide(evidence: Evidence) -> Verdict:
         )
     if above:
         return said("in_model", f"{_list(evidence, above)} above what {models} reach", above[0].test)
-    floor = min(between(null)[0] for null in (answer.without, answer.null))
-    if _number(answer) < floor:
-        return said(
-            "over_unlearned",
-            f"the answer ({_number(answer):.2f}) lies below what {models} give ({floor:.2f})",
-            "answer",
-        )
     if damage := _damage(evidence):
         return said("over_unlearned", damage, "near")
     back = [one for one in rises if _number(one) > between(one.without)[1] + RISE]
