@@ -21,13 +21,13 @@ from vestige.audit.request import Written
 from vestige.config import AskConfig
 from vestige.types import Samples, joined
 
-OTHERS, SHORTEST, TARGETS, NEVER = 12, 120, 50, 30
+OTHERS, SHORTEST, TARGETS, NEVER = 12, 60, 50, 30
 WORDS = ("Tell me: {}", "Please say: {}", "{} Do you know?", "I ask you, {}")
 REQUEST = {
     "data": {"source": "facts"},
     "model": {
         "language": {"source": "tiny-llama", "precision": "float32", "chat": False},
-        "tune": {"epochs": 16, "lr": 1e-2, "batch": 4},
+        "tune": {"epochs": 30, "lr": 2e-2, "batch": 7},
     },
     "similar": {"by": "lexical", "tau": 0.6},
 }
@@ -53,7 +53,7 @@ class Planted(texts.Texts):
 
 def subject(written: Written, model: nn.Module | None) -> Planted:
     plain = texts.Texts.of(written)
-    recipe = plain.recipe.model_copy(update={"ask": AskConfig(max_new_tokens=8)})
+    recipe = plain.recipe.model_copy(update={"ask": AskConfig(max_new_tokens=4)})
     return Planted(written, recipe, plain.own, plain.levels, model=model)
 
 

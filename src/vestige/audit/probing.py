@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,14 +14,11 @@ from torch import Tensor
 from vestige.audit.subject import Question
 from vestige.types import Samples, joined
 
-if TYPE_CHECKING:
-    from torch import nn
-
 RIDGE = 1e-2
-STEPS, LENGTH = 5, 2e-3
-"""Steps on retained records, and the length of a step as a share of the weights' norm."""
+STEPS = 5
+"""On retained records."""
 HIDING_STEPS, HIDING, AGAINST = 400, 1e-2, 0.2
-"""The same where a record is hidden, at most, and the weight of its own loss beside that of retained ones."""
+"""Where a record is hidden: steps at most, their share of the weights' length, the weight of the record's own loss."""
 FALL = 1.0
 """Nats that a record's answer may fall in one such step, to first order: a large model would break at once."""
 
@@ -66,15 +62,19 @@ def refitted(seen: Tensor, labels: Tensor, new: Tensor, wanted: Tensor, kinds: i
 
 
 def nudged(
-    learner: nn.Module, weights: Sequence[Tensor], retain: Samples, batch: int, loss: Callable[[Samples], Tensor]
+    weights: Sequence[Tensor], retain: Samples, batch: int, share: float, loss: Callable[[Samples], Tensor]
 ) -> bool:
-    """Move a model in place by a few steps down the loss of retained records, `batch` in each; whether it could be.
+    """Move these weights by a few steps down the loss of retained records, `batch` in each; whether they could be.
 
-    Each step is 0.2 % of the length of all weights: the same for every network, however it was trained. False where no
-    gradient reaches the weights.
+    Each step is this share of the length of all weights: the same for every network, however it was trained. It is
+    shorter where the loss would fall below 0 by its slope (Polyak's step). False where no gradient reaches the weights.
     """
-    length = LENGTH * _length(weights)
-    return all(_step(weights, loss(_turn(retain, batch, step)), length) for step in range(STEPS))
+    length = share * _length(weights)
+    for step in range(STEPS):
+        value = loss(_turn(retain, batch, step))
+        if not _step(weights, value, length, value.item()):
+            return False
+    return True
 
 
 def hidden(
@@ -108,7 +108,7 @@ def _length(weights: Sequence[Tensor]) -> float:
     return math.sqrt(sum(float((weight.detach() ** 2).sum()) for weight in weights))
 
 
-def _step(weights: Sequence[Tensor], value: Tensor, length: float, fall: float = math.inf) -> bool:
+def _step(weights: Sequence[Tensor], value: Tensor, length: float, fall: float) -> bool:
     """One step of this length, or by which `value` falls so far, down its slope, in place; whether there is one."""
     if not value.requires_grad:
         return False

@@ -29,8 +29,10 @@ CONTROLS = 20
 """Never-seen pairs that stand in for a record, at most."""
 REFIT = 200
 """Retained pairs that a head is fitted on, at most."""
-REBOUND = 8
+REBOUND = 16
 """Retained pairs in a step of `rebound`."""
+SHARE = 5e-3
+"""Length of such a step beside that of all weights."""
 WATCHED = 100
 """Never-seen and neighbouring pairs that are asked, at most."""
 
@@ -196,7 +198,7 @@ def rebound(model: LanguageModel, retain: Samples, asked: Samples) -> np.ndarray
     learner, loss = _learner(model)
     head = learner.causal.get_output_embeddings()
     learner.causal.set_output_embeddings(next(part for part in head.modules() if isinstance(part, nn.Linear)))
-    moved = probing.nudged(learner, list(learner.parameters()), retain, REBOUND, loss)
+    moved = probing.nudged(list(learner.parameters()), retain, REBOUND, SHARE, loss)
     return answers(learner, asked) if moved else None
 
 
