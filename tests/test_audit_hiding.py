@@ -53,7 +53,7 @@ def test_an_image_is_hidden_in_a_copy_and_comes_back(planted, last):
 def test_what_cannot_be_hidden_is_told(planted, monkeypatch):
     model, record, rest = planted
     monkeypatch.setattr(probing, "HIDING_STEPS", 2)
-    assert images.hide(model, record, rest, np.array([-50.0]), last=False) is None
+    assert images.answers(images.hide(model, record, rest, np.array([-50.0]), last=False), record)[0] > -50
     assert images.hide(nn.Flatten(), record, rest, np.array([0.0]), last=True) is None
 
 

@@ -259,14 +259,14 @@ def rebound(model: nn.Module, retain: Samples, asked: Samples) -> np.ndarray | N
 
 
 def hide(model: nn.Module, records: Samples, retain: Samples, levels: np.ndarray, *, last: bool) -> nn.Module | None:
-    """A *copy* that hides the records (`probing.hidden`), in its last layer or in all weights; None where it cannot."""
+    """A *copy* that hides the records (`probing.hidden`), in its last layer or in all weights; None without the layer."""
     learner, loss = _learner(model)
-    layer = last_layer(learner, records)
-    if last and layer is None:
+    part = last_layer(learner, records) if last else learner
+    if part is None:
         return None
-    weights = list((layer if last and layer is not None else learner).parameters())
-    done = probing.hidden(weights, records, retain, REBOUND, loss, lambda: answers(learner, records), levels)
-    return learner if done else None
+    weights = list(part.parameters())
+    probing.hidden(weights, records, retain, REBOUND, loss, lambda: answers(learner, records), levels)
+    return learner
 
 
 def _learner(model: nn.Module) -> tuple[nn.Module, Callable[[Samples], Tensor]]:

@@ -80,23 +80,22 @@ def nudged(
 def hidden(
     weights: Sequence[Tensor], records: Samples, retain: Samples, batch: int, loss: Callable[[Samples], Tensor],
     tell: Callable[[], np.ndarray], levels: np.ndarray,
-) -> bool:  # fmt: skip
+) -> None:  # fmt: skip
     """Move these weights against the records, and for retained ones, until each record is answered like `levels`.
 
     What the record had left elsewhere in the model stays: it is hidden, not forgotten. tell() → the answers now,
     levels: those of models that never saw the records, both (records,). Each step is 1 % of the length of these
-    weights, or shorter where the slope says that the records would fall by more than 1 nat. Returns whether all got
-    there.
+    weights, or shorter where the slope says that the records would fall by more than 1 nat. Who is not there after
+    400 of them is not hidden.
     """
     length = HIDING * _length(weights)
     for step in range(HIDING_STEPS):
         above = np.flatnonzero(tell() > levels).tolist()
         if not above:
-            return True
+            return
         value = loss(_turn(retain, batch, step)) - AGAINST * loss(records.at(torch.tensor(above)))
         if not _step(weights, value, length, AGAINST * FALL):
-            return False
-    return bool((tell() <= levels).all())
+            return
 
 
 def _turn(retain: Samples, batch: int, step: int) -> Samples:

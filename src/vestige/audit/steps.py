@@ -250,14 +250,16 @@ class Audit:
         return Question(records, trained.without(gone), _tuples(found["near"]), watched, controls)
 
     def _hidden(self, before: Asked, null: list[Asked], say: Say) -> list[Asked]:
-        """What copies of the model before say in which the audit hid the records, as if never seen."""
+        """What copies of the model before say in which the audit hid the records; NaN of those it could not hide."""
         levels = np.mean([one["answer"] for one in null], 0) if null else before["answer of controls"].mean(1)
 
         def hidden(what: str, last: bool) -> Asked:
             def make() -> nn.Module | None:
                 return self.subject.hide(self.before(say), self._question, levels, last=last)
 
-            return self._asked(what, self._levels_from(), make, say)
+            asked = self._asked(what, self._levels_from(), make, say)
+            tests = [test for test in (*self.subject.levels, "rebound") if test in asked]
+            return {test: np.where(asked["answer"] <= levels, asked[test], np.nan) for test in tests}
 
         return [hidden(what, last) for what, last in HIDDEN.items()]
 
@@ -350,7 +352,7 @@ def _evidence(
     for test, level, hidden in [*((test, True, hidden) for test, hidden in levels.items()), ("rebound", False, True)]:
         value, first = of(after, test), of(before, test)
         why = "" if value is not None else "this model does not allow the test"
-        seen = tuple(of(one, test) for one in hid)
+        seen = tuple(None if value is None or np.isnan(value) else value for value in (of(one, test) for one in hid))
         if null == "controls":
             beside, earlier = (tuple(map(float, asked.get(f"{test} of controls", np.empty((at + 1, 0)))[at]))
                                for asked in (after, before))  # fmt: skip

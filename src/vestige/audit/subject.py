@@ -99,9 +99,9 @@ class Subject(Protocol):
         """
 
     def hide(self, model: nn.Module, question: Question, levels: np.ndarray, *, last: bool) -> nn.Module | None:
-        """A copy of the model in which the records are only hidden: answered like `levels` (records,).
+        """A copy of the model in which the records are only hidden: answered like `levels` (records,), if they can be.
 
-        last: by its last layer alone, else by all weights. None where that cannot be done.
+        last: by its last layer alone, else by all weights. None where the model has no such layer.
         """
 
     def controls(self, record: Samples, never: Samples) -> Samples:

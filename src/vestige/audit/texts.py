@@ -197,21 +197,19 @@ def rebound(model: LanguageModel, retain: Samples, asked: Samples) -> np.ndarray
     """
     learner, loss = _learner(model)
     head = learner.causal.get_output_embeddings()
-    learner.causal.set_output_embeddings(next(part for part in head.modules() if isinstance(part, nn.Linear)))
+    learner.causal.set_output_embeddings(next((part for part in head.modules() if isinstance(part, nn.Linear)), head))
     moved = probing.nudged(list(learner.parameters()), retain, REBOUND, SHARE, loss)
     return answers(learner, asked) if moved else None
 
 
-def hide(
-    model: LanguageModel, records: Samples, retain: Samples, levels: np.ndarray, *, last: bool
-) -> LanguageModel | None:
-    """A *copy* that hides the records (`probing.hidden`), in its head or in all weights; None where it cannot."""
+def hide(model: LanguageModel, records: Samples, retain: Samples, levels: np.ndarray, *, last: bool) -> LanguageModel:
+    """A *copy* that hides the records (`probing.hidden`), in its head or in all weights."""
     learner, loss = _learner(model)
     if last:  # a head of its own, also where it is one with the embeddings
         learner.causal.set_output_embeddings(copy.deepcopy(learner.causal.get_output_embeddings()))
     weights = list((learner.causal.get_output_embeddings() if last else learner).parameters())
-    done = probing.hidden(weights, records, retain, REBOUND, loss, lambda: answers(learner, records), levels)
-    return learner if done else None
+    probing.hidden(weights, records, retain, REBOUND, loss, lambda: answers(learner, records), levels)
+    return learner
 
 
 def _learner(model: LanguageModel) -> tuple[LanguageModel, Callable[[Samples], Tensor]]:
