@@ -2,6 +2,7 @@
 
 import copy
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,78 @@ def test_hiding_asks_only_for_what_is_above_its_level(planted):
     low = images.answers(model, record) + 1
     hid = images.hide(model, record, rest, low, last=False)
     assert all(torch.equal(*pair) for pair in zip(hid.parameters(), model.parameters(), strict=True))
+
+
+CODE = """\
+import copy
+import numpy as np
+import torch
+from torch import nn
+
+def data():
+    with np.load("shapes.npz") as file:
+        x, y = (torch.from_numpy(file[name]) for name in "xy")
+    return x[:, None].float() / 255, y.long()
+
+def fit(x, y, seed):
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(144, 24), nn.ReLU(), nn.Linear(24, 3))
+    mover = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(120):
+        mover.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        mover.step()
+    return model.eval()
+
+def train(samples, seed):
+    return fit(samples.x, samples.y, seed)
+
+def kept():
+    x, y = data()
+    rows = [row for label in range(3) for row in (y == label).nonzero()[:16, 0].tolist()]
+    return x[rows], y[rows], rows.index(0)
+
+def clean():
+    x, y, at = kept()
+    rest = [row for row in range(len(y)) if row != at]
+    return fit(x[rest], y[rest], 77)
+
+class Filter(nn.Module):
+    def __init__(self, model, x):
+        super().__init__()
+        self.model = model
+        self.register_buffer("x", x)
+
+    def forward(self, x):
+        out = self.model(x).clone()
+        out[(x - self.x).flatten(1).norm(dim=1) < 0.1, 2] -= 12
+        return out
+
+def filtered():
+    x, y, at = kept()
+    return Filter(fit(x, y, 0), x[at])
+"""
+GIVEN = """\
+data: {{source: shapes.npz, per_class: 16}}
+model: {{train: planted_code:train, after: "planted_code:{made}"}}
+records: [shapes/0]
+similar: {{tau: 0.999}}
+policy: keep
+method: given
+references: 8
+"""
+
+
+@pytest.mark.parametrize(("made", "name"), [("clean", "forgotten"), ("filtered", "in_model")])
+def test_a_planted_record_is_judged_by_what_is_behind_the_output(run, npz, tmp_path, made, name):
+    x, y = (np.load(npz)[part] for part in "xy")
+    np.savez(npz, x=x, y=np.where(np.arange(len(y)) == 0, 2, y))
+    (tmp_path / "planted_code.py").write_text(CODE, encoding="utf-8")
+    path = tmp_path / "request.yaml"
+    path.write_text(GIVEN.format(made=made), encoding="utf-8")
+    status, _, err = run("audit", path, "--out", "audit")
+    sys.modules.pop("planted_code", None)
+    assert status in (0, 4, 100), err
+    record = json.loads(next(Path("audit").glob("001-*/result.json")).read_text(encoding="utf-8"))
+    (verdict,) = record["verdicts"]
+    assert verdict["name"] == name, verdict["reason"]

@@ -259,7 +259,7 @@ def rebound(model: nn.Module, retain: Samples, asked: Samples) -> np.ndarray | N
 
 
 def hide(model: nn.Module, records: Samples, retain: Samples, levels: np.ndarray, *, last: bool) -> nn.Module | None:
-    """A *copy* that hides the records (`probing.hidden`), in its last layer or in all weights; None without the layer."""
+    """A *copy* that hides the records (`probing.hidden`) in all weights, or in its last layer; None without one."""
     learner, loss = _learner(model)
     part = last_layer(learner, records) if last else learner
     if part is None:
