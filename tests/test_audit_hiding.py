@@ -51,6 +51,17 @@ def test_an_image_is_hidden_in_a_copy_and_comes_back(planted, last):
     assert back > images.rebound(model, rest, record)[0] - images.answers(model, record)[0] + 0.25
 
 
+def test_a_record_that_the_model_is_sure_of_is_hidden_too(planted):
+    model, record, rest = planted
+    with torch.no_grad():
+        for weight in model[3].parameters():
+            weight.mul_(5)
+    assert images.answers(model, record)[0] > 15
+    for last in (True, False):
+        hid = images.hide(model, record, rest, np.array([-6.0]), last=last)
+        assert images.answers(hid, record)[0] <= -6
+
+
 def test_what_cannot_be_hidden_is_told(planted, monkeypatch):
     model, record, rest = planted
     monkeypatch.setattr(probing, "HIDING_STEPS", 2)

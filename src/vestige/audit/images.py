@@ -274,7 +274,7 @@ def _learner(model: nn.Module) -> tuple[nn.Module, Callable[[Samples], Tensor]]:
     learner = copy.deepcopy(model).eval().requires_grad_()
 
     def loss(part: Samples) -> Tensor:
-        return F.cross_entropy(learner(part.x), part.y)
+        return F.cross_entropy(learner(part.x).double(), part.y)
 
     return learner, loss
 

@@ -93,7 +93,9 @@ def hidden(
         above = np.flatnonzero(tell() > levels).tolist()
         if not above:
             return
-        value = loss(_turn(retain, batch, step)) - AGAINST * loss(records.at(torch.tensor(above)))
+        own = loss(records.at(torch.tensor(above)))
+        odds = own / (1 - torch.exp(-own)).clamp(min=1e-12).detach()  # log p has no slope left where p is near 1
+        value = loss(_turn(retain, batch, step)) - AGAINST * odds
         if not _step(weights, value, length, AGAINST * FALL):
             return
 
