@@ -49,9 +49,10 @@ without the record, and as many without its near-copies too. *Images*: MNIST, 60
 the class that it looks least like, in the last two cases with 4 near-copies under that label; an MLP 784-100-50-10. \
 *Texts*: `tiny-llama` trained from scratch on 12 of the package's invented facts and one more, in the last two cases \
 with 4 rewordings of its question. What hides the record does so until it is answered as by models that never saw it. \
-One verdict is right, *cannot tell* is wrong. Settings were chosen on seeds 100–119. Two things were mended after images \
-of seeds 0–3 and 20–27 had been judged: an answer below all intervals goes before hidden tests (line 2 of the rule), and \
-a record that the model is very sure of can be hidden too (line 7). Fresh seeds are reported. In brackets: 95 %, Wilson.
+One verdict is right, *cannot tell* is wrong. Settings were chosen on seeds 100–119. Two things were mended after \
+images of seeds 0–3 and 20–27 had been judged: an answer below all intervals goes before hidden tests (line 2 of the \
+rule), and a record that the model is very sure of can be hidden too (line 7). Fresh seeds are reported. In brackets: \
+95 %, Wilson.
 """
 
 

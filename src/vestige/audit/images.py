@@ -36,6 +36,8 @@ REFIT = 4000
 """Retained images that a last layer is refitted on, at most."""
 REBOUND = 200
 """Retained images in a step of `rebound`."""
+STEPS = 5
+"""Of `rebound`."""
 SHARE = 2e-3
 """Length of such a step beside that of all weights."""
 CHUNK = 512
@@ -250,7 +252,7 @@ def rebound(model: nn.Module, retain: Samples, asked: Samples) -> np.ndarray | N
     gradient reaches the weights.
     """
     learner, loss = _learner(model)
-    if not probing.nudged(list(learner.parameters()), retain, REBOUND, SHARE, loss):
+    if not probing.nudged(list(learner.parameters()), retain, loss, batch=REBOUND, steps=STEPS, share=SHARE):
         return None
     layer = last_layer(learner, asked)
     if layer is None:

@@ -15,8 +15,6 @@ from vestige.audit.subject import Question
 from vestige.types import Samples, joined
 
 RIDGE = 1e-2
-STEPS = 5
-"""On retained records."""
 HIDING_STEPS, HIDING, AGAINST = 400, 1e-2, 0.2
 """Where a record is hidden: steps at most, their share of the weights' length, the weight of the record's own loss."""
 FALL = 1.0
@@ -62,7 +60,13 @@ def refitted(seen: Tensor, labels: Tensor, new: Tensor, wanted: Tensor, kinds: i
 
 
 def nudged(
-    weights: Sequence[Tensor], retain: Samples, batch: int, share: float, loss: Callable[[Samples], Tensor]
+    weights: Sequence[Tensor],
+    retain: Samples,
+    loss: Callable[[Samples], Tensor],
+    *,
+    batch: int,
+    steps: int,
+    share: float,
 ) -> bool:
     """Move these weights by a few steps down the loss of retained records, `batch` in each; whether they could be.
 
@@ -70,7 +74,7 @@ def nudged(
     shorter where the loss would fall below 0 by its slope (Polyak's step). False where no gradient reaches the weights.
     """
     length = share * _length(weights)
-    for step in range(STEPS):
+    for step in range(steps):
         value = loss(_turn(retain, batch, step))
         if not _step(weights, value, length, value.item()):
             return False

@@ -31,6 +31,8 @@ REFIT = 200
 """Retained pairs that a head is fitted on, at most."""
 REBOUND = 16
 """Retained pairs in a step of `rebound`."""
+STEPS = 10
+"""Of `rebound`."""
 SHARE = 5e-3
 """Length of such a step beside that of all weights."""
 WATCHED = 100
@@ -198,7 +200,7 @@ def rebound(model: LanguageModel, retain: Samples, asked: Samples) -> np.ndarray
     learner, loss = _learner(model)
     head = learner.causal.get_output_embeddings()
     learner.causal.set_output_embeddings(next((part for part in head.modules() if isinstance(part, nn.Linear)), head))
-    moved = probing.nudged(list(learner.parameters()), retain, REBOUND, SHARE, loss)
+    moved = probing.nudged(list(learner.parameters()), retain, loss, batch=REBOUND, steps=STEPS, share=SHARE)
     return answers(learner, asked) if moved else None
 
 
