@@ -28,14 +28,18 @@ DAMAGED = Reading("near", True, False, 1.0, 8.0, (8.0, 9.0, 8.5, 8.2))
 NO_RISE = (0.0, -0.1, 0.1, 0.05, -0.05, 0.0)
 
 
-def evidence(answer=-10.0, probe=-1.0, rebound=0.0, *, similar=False, before_probe=1.0, **fields):
-    """Evidence of one record; similar: models trained without it, but with its similar records, still know it."""
+def evidence(answer=-10.0, probe=-1.0, rebound=0.0, *, similar=False, hid=((1.0, 0.0), (-1.0, 2.0)), **fields):
+    """Evidence of one record; similar: models trained without it, but with its similar records, still know it.
+
+    hid: probe and rebound of the copies of the model before in which the audit hid it.
+    """
+    probed, risen = zip(*hid, strict=True)
     probes = tuple(value / 10 for value in NONE)
     known = tuple(value / 5 for value in SOME)
     readings = (
         Reading("answer", True, False, answer, 5.0, SOME if similar else NONE, NONE if similar else ()),
-        Reading("probe", True, True, probe, before_probe, known if similar else probes, probes if similar else ()),
-        Reading("rebound", False, True, rebound, 0.0, NO_RISE, NO_RISE if similar else ()),
+        Reading("probe", True, True, probe, 1.0, known if similar else probes, probes if similar else (), hid=probed),
+        Reading("rebound", False, True, rebound, 0.0, NO_RISE, NO_RISE if similar else (), hid=risen),
     )
     return Evidence("r", "references", 4 if similar else 0, False, readings, **fields)
 
@@ -50,11 +54,15 @@ def evidence(answer=-10.0, probe=-1.0, rebound=0.0, *, similar=False, before_pro
         (evidence(rebound=0.3), "forgotten"),
         (evidence(answer=-60.0), "over_unlearned"),
         (evidence(answer=-60.0, rebound=9.0), "over_unlearned"),
+        (evidence(answer=-60.0, probe=0.5), "over_unlearned"),
+        (evidence(probe=0.5, near=DAMAGED, near_accuracy=(1.0, 0.4)), "in_model"),
         (evidence(answer=2.4, probe=0.5, similar=True), "carried"),
         (evidence(answer=30.0, probe=0.5, similar=True), "in_model"),
         (evidence(similar=True), "forgotten"),
-        (evidence(before_probe=-1.0), "cannot_tell"),
-        (replace(evidence(before_probe=-1.0), retrained=True), "forgotten"),
+        (evidence(hid=((-1.0, 0.0), (-1.0, 2.0))), "cannot_tell"),
+        (evidence(hid=((1.0, 0.0), (-1.0, 0.3))), "cannot_tell"),
+        (evidence(hid=((1.0, 2.0), (None, None))), "cannot_tell"),
+        (replace(evidence(hid=((-1.0, 0.0), (-1.0, 0.0))), retrained=True), "forgotten"),
         (evidence(answer=float("nan")), "cannot_tell"),
         (evidence(answer=None), "cannot_tell"),
         (replace(evidence(answer=4.0), null="controls", similar_kept=2), "cannot_tell"),
@@ -67,7 +75,7 @@ def test_the_first_line_of_the_rule_that_applies_is_the_verdict(found, name):
 
 
 def test_what_is_left_is_a_share_of_what_the_record_had_added():
-    found = decide(evidence(answer=-10.0 + 7.5, before_probe=-1.0))
+    found = decide(evidence(answer=-10.0 + 7.5))
     mean = sum(NONE) / len(NONE)
     assert found.left == pytest.approx((-2.5 - mean) / (5 - mean))
     assert found.low < found.left < found.high
@@ -75,6 +83,7 @@ def test_what_is_left_is_a_share_of_what_the_record_had_added():
 
 def test_an_interval_by_hand():
     assert verdict.interval((1, 2, 3, 4)) == pytest.approx((2.5 - 8.4306, 2.5 + 8.4306), abs=1e-3)
+    assert verdict.interval((1, 2, 3, 4), 2) == pytest.approx((2.5 - 10.7584, 2.5 + 10.7584), abs=1e-3)
     with pytest.raises(InputError, match="4 values"):
         verdict.interval((1, 2, 3))
 

@@ -53,7 +53,8 @@ def _answers(root: Path, record: dict[str, Any]) -> list[str]:
     """Where the evidence says another number than the stored answers of the models."""
     place, rests = store.Store(root), record["rests_on"]
     models = {what: place.load("outputs", rests[what]).arrays for what in ("after", "before")}
-    lots = {what: [place.load("shadows", name).arrays for name in rests[what]] for what in ("without", "free")}
+    lots = {what: [place.load(kind, name).arrays for name in rests[what]]
+            for what, kind in (("without", "shadows"), ("free", "shadows"), ("hid", "outputs"))}  # fmt: skip
     found = []
     for at, evidence in enumerate(record["evidence"]):
         for one in evidence["readings"]:
@@ -62,9 +63,9 @@ def _answers(root: Path, record: dict[str, Any]) -> list[str]:
                 ("value", one["value"], models["after"].get(test)),
                 ("before", one["before"], models["before"].get(test)),
             ]
-            if evidence["null"] == "references":
-                pairs += [(what, value, lot[test]) for what, models_ in lots.items()
-                          for value, lot in zip(one[what], models_, strict=True)]  # fmt: skip
+            beside = ("without", "free", "hid") if evidence["null"] == "references" else ("hid",)
+            pairs += [(what, value, lot.get(test)) for what in beside
+                      for value, lot in zip(one[what], lots[what], strict=True)]  # fmt: skip
             for what, said, stored in pairs:
                 if said is not None and (stored is None or abs(said - float(stored[at])) > TOLERANCE):
                     found.append(

@@ -36,6 +36,10 @@ REFIT = 4000
 """Retained images that a last layer is refitted on, at most."""
 REBOUND = 200
 """Retained images in a step of `rebound`."""
+STEPS = 5
+"""Of `rebound`."""
+SHARE = 2e-3
+"""Length of such a step beside that of all weights."""
 CHUNK = 512
 
 
@@ -181,6 +185,9 @@ class Images:
             "utility": right(model, question.never).astype(np.float64),
         }
 
+    def hide(self, model: nn.Module, question: Question, levels: np.ndarray, *, last: bool) -> nn.Module | None:
+        return hide(model, question.records, question.retain, levels, last=last)
+
     def controls(self, record: Samples, never: Samples) -> Samples:
         return controls(record, never)
 
@@ -234,22 +241,44 @@ def probe(model: nn.Module, retain: Samples, asked: Samples) -> np.ndarray | Non
         return None
     step = max(1, len(retain) // REFIT)
     few = retain.at(slice(0, step * REFIT, step))
-    seen, new = (_features(model, layer, part.x) for part in (few, asked))
+    seen, new = (_through(model, layer, part.x)[0] for part in (few, asked))
     return np.asarray(probing.refitted(seen, few.y, new, asked.y, few.classes).numpy())
 
 
 def rebound(model: nn.Module, retain: Samples, asked: Samples) -> np.ndarray | None:
     """The answers after a *copy* took a few steps on retained records (`nudged`), (N,): what was hidden comes back.
 
-    None where no gradient reaches the weights.
+    They are read where the last layer ends, so that what filters the output after it does not matter. None where no
+    gradient reaches the weights.
     """
+    learner, loss = _learner(model)
+    if not probing.nudged(list(learner.parameters()), retain, loss, batch=REBOUND, steps=STEPS, share=SHARE):
+        return None
+    layer = last_layer(learner, asked)
+    if layer is None:
+        return answers(learner, asked)
+    return metrics.margins(_through(learner, layer, asked.x)[1].numpy(), asked.y.numpy())
+
+
+def hide(model: nn.Module, records: Samples, retain: Samples, levels: np.ndarray, *, last: bool) -> nn.Module | None:
+    """A *copy* that hides the records (`probing.hidden`) in all weights, or in its last layer; None without one."""
+    learner, loss = _learner(model)
+    part = last_layer(learner, records) if last else learner
+    if part is None:
+        return None
+    weights = list(part.parameters())
+    probing.hidden(weights, records, retain, REBOUND, loss, lambda: answers(learner, records), levels)
+    return learner
+
+
+def _learner(model: nn.Module) -> tuple[nn.Module, Callable[[Samples], Tensor]]:
+    """A copy of a model that may be trained, and its loss."""
     learner = copy.deepcopy(model).eval().requires_grad_()
 
     def loss(part: Samples) -> Tensor:
-        return F.cross_entropy(learner(part.x), part.y)
+        return F.cross_entropy(learner(part.x).double(), part.y)
 
-    moved = probing.nudged(learner, list(learner.parameters()), retain, REBOUND, loss)
-    return answers(learner, asked) if moved else None
+    return learner, loss
 
 
 def controls(record: Samples, never: Samples) -> Samples:
@@ -284,17 +313,18 @@ def last_layer(model: nn.Module, samples: Samples) -> nn.Linear | None:
     return seen[-1] if seen else None
 
 
-def _features(model: nn.Module, layer: nn.Linear, x: Tensor) -> Tensor:
-    """What a layer sees of these images, (N, width) float64."""
-    found: list[Tensor] = []
-    hook = layer.register_forward_hook(lambda _, seen, __: found.append(seen[0].detach().double()))
+def _through(model: nn.Module, layer: nn.Linear, x: Tensor) -> tuple[Tensor, Tensor]:
+    """What a layer sees of these images, (N, width), and what it makes of it, (N, classes), float64."""
+    found: list[tuple[Tensor, Tensor]] = []
+    hook = layer.register_forward_hook(lambda _, seen, out: found.append((seen[0].double(), out.double())))
     try:
         with torch.no_grad():
             for part in torch.split(x, CHUNK):
                 model(part)
     finally:
         hook.remove()
-    return torch.cat(found)
+    seen, out = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return seen, out
 
 
 def _seconds_a_step(network: nn.Module, batch: Samples) -> float:

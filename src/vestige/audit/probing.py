@@ -1,11 +1,10 @@
-"""What the tests of images and of text share: a last layer fitted anew, a few steps on other records, whom to ask."""
+"""What the tests of images and of text share: a last layer fitted anew, steps on other records, hiding; whom to ask."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,12 +14,11 @@ from torch import Tensor
 from vestige.audit.subject import Question
 from vestige.types import Samples, joined
 
-if TYPE_CHECKING:
-    from torch import nn
-
 RIDGE = 1e-2
-STEPS, LENGTH = 5, 2e-3
-"""Steps on retained records, and the length of a step as a share of the weights' norm."""
+HIDING_STEPS, HIDING, AGAINST = 400, 1e-2, 0.2
+"""Where a record is hidden: steps at most, their share of the weights' length, the weight of the record's own loss."""
+FALL = 1.0
+"""Nats that a record's answer may fall in one such step, to first order: a large model would break at once."""
 
 
 def everyone(question: Question) -> Samples:
@@ -62,25 +60,69 @@ def refitted(seen: Tensor, labels: Tensor, new: Tensor, wanted: Tensor, kinds: i
 
 
 def nudged(
-    learner: nn.Module, weights: Sequence[Tensor], retain: Samples, batch: int, loss: Callable[[Samples], Tensor]
+    weights: Sequence[Tensor],
+    retain: Samples,
+    loss: Callable[[Samples], Tensor],
+    *,
+    batch: int,
+    steps: int,
+    share: float,
 ) -> bool:
-    """Move a model in place by a few steps down the loss of retained records, `batch` in each; whether it could be.
+    """Move these weights by a few steps down the loss of retained records, `batch` in each; whether they could be.
 
-    Each step is 0.2 % of the length of all weights: the same for every network, however it was trained. False where no
-    gradient reaches the weights.
+    Each step is this share of the length of all weights: the same for every network, however it was trained. It is
+    shorter where the loss would fall below 0 by its slope (Polyak's step). False where no gradient reaches the weights.
     """
-    length = LENGTH * math.sqrt(sum(float((weight.detach() ** 2).sum()) for weight in weights))
-    for step in range(STEPS):
-        rows = torch.arange(step * batch, (step + 1) * batch) % len(retain)
-        value = loss(retain.at(torch.unique(rows)))
-        if not value.requires_grad:
+    length = share * _length(weights)
+    for step in range(steps):
+        value = loss(_turn(retain, batch, step))
+        if not _step(weights, value, length, value.item()):
             return False
-        slopes = torch.autograd.grad(value, weights, allow_unused=True)
-        size = math.sqrt(sum(float((slope**2).sum()) for slope in slopes if slope is not None))
-        if not math.isfinite(size) or size == 0:
-            return False
-        with torch.no_grad():
-            for weight, slope in zip(weights, slopes, strict=True):
-                if slope is not None:
-                    weight.sub_(slope, alpha=length / size)
+    return True
+
+
+def hidden(
+    weights: Sequence[Tensor], records: Samples, retain: Samples, batch: int, loss: Callable[[Samples], Tensor],
+    tell: Callable[[], np.ndarray], levels: np.ndarray,
+) -> None:  # fmt: skip
+    """Move these weights against the records, and for retained ones, until each record is answered like `levels`.
+
+    What the record had left elsewhere in the model stays: it is hidden, not forgotten. tell() → the answers now,
+    levels: those of models that never saw the records, both (records,). Each step is 1 % of the length of these
+    weights, or shorter where the slope says that the records would fall by more than 1 nat. Who is not there after
+    400 of them is not hidden.
+    """
+    length = HIDING * _length(weights)
+    for step in range(HIDING_STEPS):
+        above = np.flatnonzero(tell() > levels).tolist()
+        if not above:
+            return
+        own = loss(records.at(torch.tensor(above)))
+        odds = own / (1 - torch.exp(-own)).clamp(min=1e-12).detach()  # log p has no slope left where p is near 1
+        value = loss(_turn(retain, batch, step)) - AGAINST * odds
+        if not _step(weights, value, length, AGAINST * FALL):
+            return
+
+
+def _turn(retain: Samples, batch: int, step: int) -> Samples:
+    """The next `batch` retained records, over and over."""
+    return retain.at(torch.unique(torch.arange(step * batch, (step + 1) * batch) % len(retain)))
+
+
+def _length(weights: Sequence[Tensor]) -> float:
+    return math.sqrt(sum(float((weight.detach() ** 2).sum()) for weight in weights))
+
+
+def _step(weights: Sequence[Tensor], value: Tensor, length: float, fall: float) -> bool:
+    """One step of this length, or by which `value` falls so far, down its slope, in place; whether there is one."""
+    if not value.requires_grad:
+        return False
+    slopes = torch.autograd.grad(value, weights, allow_unused=True)
+    size = _length([slope for slope in slopes if slope is not None])
+    if not math.isfinite(size) or size == 0:
+        return False
+    with torch.no_grad():
+        for weight, slope in zip(weights, slopes, strict=True):
+            if slope is not None:
+                weight.sub_(slope, alpha=min(length, fall / size) / size)
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,8 @@ STEPS = ("find", "foresee", "forget", "verify", "report")
 """In this order; `--until` stops after one of them. The gate reads the report."""
 WATCHED = 2000
 """Never-seen records on which utility is measured, at most."""
+HIDDEN = {"before, records hidden in its last layer": True, "before, records hidden in all weights": False}
+"""Copies of the model before in which the audit hides the records itself → whether by the last layer alone."""
 SECOND = 1_000_003
 """Seeds of reference models lie this far from the audit's own."""
 
@@ -65,7 +67,8 @@ class Audit:
 
     def _name(self, what: str, *parts: Any) -> str:
         request = self.written.request
-        return fingerprint(what, __version__, request.data, request.model, request.seed, *self._start(), *parts)
+        model = request.model.model_copy(update={"after": None})
+        return fingerprint(what, __version__, request.data, model, request.seed, *self._start(), *parts)
 
     @cached_property
     def method(self) -> str:
@@ -170,9 +173,10 @@ class Audit:
         without = self._references(found["removed"], "without the records", say)
         gone = sorted({*found["removed"], *found["kept"]})
         free = self._references(gone, "without similar records too", say) if found["kept"] else []
+        hid = self._hidden(before, free or without, say)
         return [
             _evidence(name, at, self.subject.levels, self.null, len(found["kept"]), self.method == "retrain",
-                      after, before, without, free)
+                      after, before, without, free, hid)
             for at, name in enumerate(self.material.forget)
         ]  # fmt: skip
 
@@ -245,14 +249,31 @@ class Audit:
         watched = never.at(slice(0, step * WATCHED, step))
         return Question(records, trained.without(gone), _tuples(found["near"]), watched, controls)
 
-    def _asked(self, what: str, parts: Iterable[Any], make: Any, say: Say) -> Asked:
-        """What one model says, kept. parts: what it depends on beside what the audit starts from."""
+    def _hidden(self, before: Asked, null: list[Asked], say: Say) -> list[Asked]:
+        """What copies of the model before say in which the audit hid the records; NaN of those it could not hide."""
+        levels = np.mean([one["answer"] for one in null], 0) if null else before["answer of controls"].mean(1)
+
+        def hidden(what: str, last: bool) -> Asked:
+            def make() -> nn.Module | None:
+                return self.subject.hide(self.before(say), self._question, levels, last=last)
+
+            asked = self._asked(what, self._levels_from(), make, say)
+            tests = [test for test in (*self.subject.levels, "rebound") if test in asked]
+            return {test: np.where(asked["answer"] <= levels, asked[test], np.nan) for test in tests}
+
+        return [hidden(what, last) for what, last in HIDDEN.items()]
+
+    def _levels_from(self) -> list[Any]:
+        return [self.written.request.references]
+
+    def _asked(self, what: str, parts: Iterable[Any], make: Callable[[], nn.Module | None], say: Say) -> Asked:
+        """What one model says, kept; nothing of one that cannot be made. parts: what it depends on beside the start."""
         name = self._asked_name(what, parts)
         if not self.store.has("outputs", name):
             start = time.time()
             model = make()
             say(f"verify: asking the model {what}")
-            arrays = self.subject.ask(model, self._question)
+            arrays = self.subject.ask(model, self._question) if model is not None else {}
             self.store.save("outputs", name, {"what": what}, arrays, provenance.clock(start))
         return self.store.load("outputs", name).arrays
 
@@ -296,6 +317,7 @@ class Audit:
         return {
             "after": self._asked_name("after", self._after()),
             "before": self._asked_name("before", []),
+            "hid": [self._asked_name(what, self._levels_from()) for what in HIDDEN],
             **{what: [self._reference_name(gone, index) for index in range(count if gone else 0)]
                for what, gone in lots.items()},
         }  # fmt: skip
@@ -316,7 +338,7 @@ def _tuples(near: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
 
 def _evidence(
     name: str, at: int, levels: Mapping[str, bool], null: str, kept: int, retrained: bool,
-    after: Asked, before: Asked, without: list[Asked], free: list[Asked],
+    after: Asked, before: Asked, without: list[Asked], free: list[Asked], hid: list[Asked],
 ) -> Evidence:  # fmt: skip
     """The evidence on one record from what the models said."""
 
@@ -330,13 +352,14 @@ def _evidence(
     for test, level, hidden in [*((test, True, hidden) for test, hidden in levels.items()), ("rebound", False, True)]:
         value, first = of(after, test), of(before, test)
         why = "" if value is not None else "this model does not allow the test"
+        seen = tuple(None if value is None or np.isnan(value) else value for value in (of(one, test) for one in hid))
         if null == "controls":
             beside, earlier = (tuple(map(float, asked.get(f"{test} of controls", np.empty((at + 1, 0)))[at]))
                                for asked in (after, before))  # fmt: skip
-            readings.append(Reading(test, level, hidden, value, first, beside, (), earlier, why))
+            readings.append(Reading(test, level, hidden, value, first, beside, (), earlier, why, seen))
         else:
             readings.append(
-                Reading(test, level, hidden, value, first, several(without, test), several(free, test), (), why)
+                Reading(test, level, hidden, value, first, several(without, test), several(free, test), (), why, seen)
             )
     near = None
     if null == "references":

@@ -98,6 +98,12 @@ class Subject(Protocol):
         The model is left as it was. A test that cannot be made of this model is left out.
         """
 
+    def hide(self, model: nn.Module, question: Question, levels: np.ndarray, *, last: bool) -> nn.Module | None:
+        """A copy of the model in which the records are only hidden: answered like `levels` (records,), if they can be.
+
+        last: by its last layer alone, else by all weights. None where the model has no such layer.
+        """
+
     def controls(self, record: Samples, never: Samples) -> Samples:
         """Never-seen records that stand in for this one, under its answer, nearest first."""
 

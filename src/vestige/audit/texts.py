@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +29,12 @@ CONTROLS = 20
 """Never-seen pairs that stand in for a record, at most."""
 REFIT = 200
 """Retained pairs that a head is fitted on, at most."""
-REBOUND = 8
+REBOUND = 16
 """Retained pairs in a step of `rebound`."""
+STEPS = 10
+"""Of `rebound`."""
+SHARE = 5e-3
+"""Length of such a step beside that of all weights."""
 WATCHED = 100
 """Never-seen and neighbouring pairs that are asked, at most."""
 
@@ -144,6 +148,9 @@ class Texts:
             "recall": recalls(model, question.records, self.recipe),
         }
 
+    def hide(self, model: Any, question: Question, levels: np.ndarray, *, last: bool) -> nn.Module | None:
+        return hide(model, question.records, question.retain, levels, last=last)
+
     def controls(self, record: Samples, never: Samples) -> Samples:
         alike = lexical([str(record.x[0])], [str(one) for one in never.x])[0]
         rows = alike.argsort(descending=True, stable=True)[:CONTROLS]
@@ -188,16 +195,33 @@ def probe(model: LanguageModel, retain: Samples, asked: Samples) -> np.ndarray |
 def rebound(model: LanguageModel, retain: Samples, asked: Samples) -> np.ndarray | None:
     """The answers after a *copy* took a few steps on retained pairs only (`nudged`), (N,): what was hidden comes back.
 
-    None where no gradient reaches the weights.
+    What filters the scores after the head does not matter. None where no gradient reaches the weights.
     """
-    learner = copy.deepcopy(model)
-    weights = [weight for weight in learner.parameters() if weight.requires_grad]
+    learner, loss = _learner(model)
+    head = learner.causal.get_output_embeddings()
+    learner.causal.set_output_embeddings(next((part for part in head.modules() if isinstance(part, nn.Linear)), head))
+    moved = probing.nudged(list(learner.parameters()), retain, loss, batch=REBOUND, steps=STEPS, share=SHARE)
+    return answers(learner, asked) if moved else None
+
+
+def hide(model: LanguageModel, records: Samples, retain: Samples, levels: np.ndarray, *, last: bool) -> LanguageModel:
+    """A *copy* that hides the records (`probing.hidden`), in its head or in all weights."""
+    learner, loss = _learner(model)
+    if last:  # a head of its own, also where it is one with the embeddings
+        learner.causal.set_output_embeddings(copy.deepcopy(learner.causal.get_output_embeddings()))
+    weights = list((learner.causal.get_output_embeddings() if last else learner).parameters())
+    probing.hidden(weights, records, retain, REBOUND, loss, lambda: answers(learner, records), levels)
+    return learner
+
+
+def _learner(model: LanguageModel) -> tuple[LanguageModel, Callable[[Samples], Tensor]]:
+    """A copy of a model that may be trained, and its loss: the mean over records of the mean over tokens."""
+    learner = copy.deepcopy(model).requires_grad_()
 
     def loss(part: Samples) -> Tensor:
         return (text.losses(learner, part) / text.lengths(learner, part)).mean()
 
-    moved = probing.nudged(learner, weights, retain, REBOUND, loss)
-    return answers(learner, asked) if moved else None
+    return learner, loss
 
 
 def _beside(written: Written, source: str) -> str:

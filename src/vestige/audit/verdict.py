@@ -24,7 +24,7 @@ WORDS: dict[str, str] = {
 }
 """Verdict → what a report calls it."""
 LEVEL = 0.99
-"""Of the prediction interval: where one more model of the null lies with this probability, were they normal."""
+"""Probability that one more model of the null lies in the intervals of all tests of a record, were they normal."""
 FEWEST = 4
 """Numbers that an interval needs."""
 NEAR_LOSS = 0.1
@@ -33,20 +33,23 @@ RISE = 0.25
 """Nats beyond the interval that a rise needs: below, it is no sign of anything hidden."""
 RULE = """\
 1. *cannot tell*, where the model's answer was not measured or is not finite, or its null has fewer than 4 numbers.
-2. *still in the model itself*, where a level test (one that says how much the model shows now) lies above the interval
+2. *over-unlearned*, where the answer lies below the intervals of both kinds of models.
+3. *still in the model itself*, where a level test (one that says how much the model shows now) lies above the interval
    of models trained without the record but with its similar records. Beside matched controls only, and with similar
    records kept, this is *cannot tell*: still known, but it cannot be said whose doing it is.
-3. *over-unlearned*, where the answer lies below the intervals of both kinds of models, or where the record's retained
-   neighbours are answered worse than all these models do, by at least 0.1 in accuracy.
-4. *still in the model itself*, where the answer rises, after a few steps of training on other records, by more than it
+4. *over-unlearned*, where the record's retained neighbours are answered worse than all these models do, by at least 0.1
+   in accuracy.
+5. *still in the model itself*, where the answer rises, after a few steps of training on other records, by more than it
    does in those models, and by at least 0.25 nats more: what was only hidden comes back.
-5. *still carried by similar records*, where a level test lies above the interval of models trained without the record
+6. *still carried by similar records*, where a level test lies above the interval of models trained without the record
    and without its similar records.
-6. *cannot tell*, where no hidden test (one that does not rest on the model's own last layer) could have shown the
-   record, since it does not in the model before either; unless this audit itself retrained the model without it.
-7. *forgotten*, otherwise.
+7. *cannot tell*, where the audit itself hid the record in copies of the model before (in one by its last layer, in one
+   by all weights, until they answered like models that never saw it), and there is one in which no hidden test (one
+   that does not rest on the model's own last layer) finds it by lines 3, 5 and 6; unless this audit itself retrained
+   the model without it.
+8. *forgotten*, otherwise.
 """
-"""In this order; the first that applies is the verdict. An interval is the 99 % prediction interval of the null."""
+"""In this order; the first that applies is the verdict. An interval is `Evidence.interval` of the null."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class Reading:
     level: whether it says how much is shown now (else how much it rises). hidden: whether it looks behind the model's
     own last layer. value, before: of the model that is judged, and of the model before. without: the null of R0,
     models trained without the record; free: of R1, without its similar records too; empty where R1 is R0. With
-    matched controls both are one, and before_null is theirs in the model before. why: the reason where value is None.
+    matched controls both are one, and before_null is theirs in the model before. hid: of copies of the model before in
+    which the audit hid the record itself, None where one could not be made. why: the reason where value is None.
     """
 
     test: str
@@ -68,19 +72,12 @@ class Reading:
     free: tuple[float, ...] = ()
     before_null: tuple[float, ...] = ()
     why: str = ""
+    hid: tuple[float | None, ...] = ()
 
     @property
     def null(self) -> tuple[float, ...]:
         """The null in which nothing of the record is left."""
         return self.free or self.without
-
-    @property
-    def stands_out(self) -> bool:
-        """Whether the model before lies above the null: whether the test could show this record at all."""
-        null = self.before_null or self.null
-        if self.before is None or not math.isfinite(self.before) or len(null) < FEWEST:
-            return False
-        return self.before > interval(null)[1]
 
 
 @dataclass(frozen=True)
@@ -99,6 +96,10 @@ class Evidence:
     readings: tuple[Reading, ...]
     near: Reading | None = None
     near_accuracy: tuple[float, float] | None = None
+
+    def interval(self, null: Sequence[float]) -> tuple[float, float]:
+        """The interval of a null among those of all tests of this record."""
+        return interval(null, len(self.readings) + (self.near is not None))
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,10 @@ class Verdict:
         return WORDS[self.name]
 
 
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Where one more such value lies with probability LEVEL: mean ± t·s·√(1 + 1/n). Raises InputError below FEWEST.
+def interval(values: Sequence[float], tests: int = 1) -> tuple[float, float]:
+    """Where one more such value lies: mean ± t·s·√(1 + 1/n), each of `tests` with probability 1 − (1 − LEVEL) / tests.
 
+    So all of them lie there with probability LEVEL at least (Bonferroni). Raises InputError below FEWEST values.
     Of (1, 2, 3, 4): 2.5 ± 5.841 · 1.291 · √1.25 = (−5.93, 10.93).
     """
     from scipy.stats import t
@@ -134,14 +136,15 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
         raise InputError(f"a prediction interval needs {FEWEST} values, got {n}")
     mean = sum(values) / n
     spread = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1))
-    half = float(t.ppf((1 + LEVEL) / 2, n - 1)) * max(spread, 1e-6) * math.sqrt(1 + 1 / n)
+    half = float(t.ppf(1 - (1 - LEVEL) / (2 * tests), n - 1)) * max(spread, 1e-6) * math.sqrt(1 + 1 / n)
     return mean - half, mean + half
 
 
 def decide(evidence: Evidence) -> Verdict:
     """The verdict on one record: the first line of RULE that applies."""
     usable = [one for one in evidence.readings if _usable(one)]
-    left = _left(usable)
+    left = _left(evidence, usable)
+    between = evidence.interval
 
     def said(name: Name, reason: str, test: str = "") -> Verdict:
         return Verdict(evidence.record, name, reason, test, *left)
@@ -150,51 +153,53 @@ def decide(evidence: Evidence) -> Verdict:
     if answer is None or not _usable(answer):
         return said("cannot_tell", f"the model's answer could not be compared: {_why(answer)}")
     models = "models that never saw it" if evidence.null == "references" else "matched records it never saw"
-    levels, rises = ([one for one in usable if one.level is kind] for kind in (True, False))
-    above = [one for one in levels if _number(one) > interval(one.without)[1]]
-    if above and evidence.null == "controls" and evidence.similar_kept:
-        return said(
-            "cannot_tell",
-            f"the model still shows more of it than of {models} ({_list(above)}), but {evidence.similar_kept} similar "
-            "records stay in training, and without a training function it cannot be said whether the record itself "
-            "or they are the reason",
-            above[0].test,
-        )
-    if above:
-        return said("in_model", f"{_list(above)} above what {models} reach", above[0].test)
-    floor = min(interval(null)[0] for null in (answer.without, answer.null))
+    floor = min(between(null)[0] for null in (answer.without, answer.null))
     if _number(answer) < floor:
         return said(
             "over_unlearned",
             f"the answer ({_number(answer):.2f}) lies below what {models} give ({floor:.2f})",
             "answer",
         )
+    levels, rises = ([one for one in usable if one.level is kind] for kind in (True, False))
+    above = [one for one in levels if _number(one) > between(one.without)[1]]
+    if above and evidence.null == "controls" and evidence.similar_kept:
+        return said(
+            "cannot_tell",
+            f"the model still shows more of it than of {models} ({_list(evidence, above)}), but "
+            f"{evidence.similar_kept} similar records stay in training, and without a training function it cannot be "
+            "said whether the record itself or they are the reason",
+            above[0].test,
+        )
+    if above:
+        return said("in_model", f"{_list(evidence, above)} above what {models} reach", above[0].test)
     if damage := _damage(evidence):
         return said("over_unlearned", damage, "near")
-    back = [one for one in rises if _number(one) > interval(one.without)[1] + RISE]
+    back = [one for one in rises if _number(one) > between(one.without)[1] + RISE]
     if back:
         return said(
-            "in_model", f"it only hides: a few steps of training on other records bring it back ({_list(back)})",
+            "in_model",
+            f"it only hides: a few steps of training on other records bring it back ({_list(evidence, back)})",
             back[0].test,
-        )  # fmt: skip
-    carried = [one for one in levels if _number(one) > interval(one.null)[1]]
+        )
+    carried = [one for one in levels if _number(one) > between(one.null)[1]]
     if carried:
         return said(
             "carried",
-            f"{_list(carried)} like models never trained on it, but above models never trained on its similar "
-            "records either",
+            f"{_list(evidence, carried)} like models never trained on it, but above models never trained on its "
+            "similar records either",
             carried[0].test,
         )
-    able = [one for one in levels if one.hidden and one.stands_out]
+    able = _able(evidence, usable)
     if not able and not evidence.retrained:
         return said(
             "cannot_tell",
-            "nothing of it was found, but these tests would not have found it: even the model before shows no more of "
-            f"it than {models}",
+            "nothing of it was found, but these tests would not have found it: neither did they where the audit hid it "
+            "itself in a copy of the model before",
         )
-    how = "; this audit retrained the model without it" if evidence.retrained else ""
-    if not able:
-        how += ", and that is what this rests on: even the model before shows no more of it than they do"
+    how = "; hidden by the audit itself in copies of the model before, it was found"
+    if evidence.retrained:
+        how = "; this audit retrained the model without it"
+        how += "" if able else ", and that is what this rests on: these tests would not have found it"
     return said("forgotten", f"in every test like {models}{how}")
 
 
@@ -222,7 +227,7 @@ def of_json(record: Mapping[str, Any]) -> Evidence:
     """The evidence that `to_json` wrote. Raises InputError for anything else."""
 
     def reading(one: Mapping[str, Any]) -> Reading:
-        return Reading(**{**one, **{name: tuple(one[name]) for name in ("without", "free", "before_null")}})
+        return Reading(**{**one, **{name: tuple(one[name]) for name in ("without", "free", "before_null", "hid")}})
 
     try:
         near, accuracy = record["near"], record["near_accuracy"]
@@ -256,9 +261,23 @@ def _why(answer: Reading | None) -> str:
     return answer.why or f"it is not finite, or it has fewer than {FEWEST} models or controls to stand beside"
 
 
-def _list(readings: Sequence[Reading]) -> str:
-    return ", ".join(f"{one.test} {_number(one):.2f} [{', '.join(f'{end:.2f}' for end in interval(one.null))}]"
-                     for one in readings)  # fmt: skip
+def _list(evidence: Evidence, readings: Sequence[Reading]) -> str:
+    ends = [", ".join(f"{end:.2f}" for end in evidence.interval(one.null)) for one in readings]
+    return ", ".join(f"{one.test} {_number(one):.2f} [{end}]" for one, end in zip(readings, ends, strict=True))
+
+
+def _able(evidence: Evidence, readings: Sequence[Reading]) -> bool:
+    """Whether hidden tests find the record in every copy of the model before in which the audit hid it itself."""
+
+    def finds(one: Reading, value: float | None) -> bool:
+        null = one.before_null or (one.null if one.level else one.without)
+        if value is None or len(null) < FEWEST:
+            return False
+        return value > evidence.interval(null)[1] + (0 if one.level else RISE)
+
+    copies = max((len(one.hid) for one in readings), default=0)
+    hidden = [one for one in readings if one.hidden and len(one.hid) == copies]
+    return copies > 0 and all(any(finds(one, one.hid[at]) for one in hidden) for at in range(copies))
 
 
 def _damage(evidence: Evidence) -> str:
@@ -267,20 +286,22 @@ def _damage(evidence: Evidence) -> str:
     if near is None or accuracy is None or not _usable(near):
         return ""
     before, after = accuracy
-    floor = min(interval(null)[0] for null in (near.without, near.null))
+    floor = min(evidence.interval(null)[0] for null in (near.without, near.null))
     if _number(near) >= floor or before - after < NEAR_LOSS:
         return ""
     return f"its retained neighbours are answered worse: accuracy {before:.2f} before, {after:.2f} after"
 
 
-def _left(readings: Sequence[Reading]) -> tuple[float | None, float | None, float | None]:
+def _left(evidence: Evidence, readings: Sequence[Reading]) -> tuple[float | None, float | None, float | None]:
     """The largest share left in any level test in which the model before stands out, with its interval."""
     found: list[tuple[float, float, float]] = []
     for one in readings:
-        if not one.level or one.before is None or not one.stands_out:
-            continue
-        low, high = interval(one.null)
         first = one.before_null or one.null
+        if not one.level or one.before is None or len(first) < FEWEST:
+            continue
+        if not one.before > evidence.interval(first)[1]:
+            continue
+        low, high = evidence.interval(one.null)
         mean, unit = sum(one.null) / len(one.null), one.before - sum(first) / len(first)
         left, least, most = ((_number(one) - at) / unit for at in (mean, high, low))
         found.append((left, least, most))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vestige.audit.verdict import WORDS, Reading, interval, of_json
+from vestige.audit.verdict import FEWEST, WORDS, Evidence, Reading, of_json
 from vestige.config import AuditRequest, to_yaml
 from vestige.report import page
 from vestige.report.record import (
@@ -99,8 +99,8 @@ def limits(record: Record) -> tuple[str, ...]:
     ]
     if record["null"] == "references":
         found.append(
-            f"Each interval comes from {record['references']} models trained anew. With so few, about 1 in 100 numbers "
-            "of a model that is quite like them lies outside by chance, more where they are not normally distributed."
+            f"Each interval comes from {record['references']} models trained anew. With so few, about 1 in 100 records "
+            "lies outside by chance in a model that is quite like them, more where they are not normally distributed."
         )
     else:
         found.append(
@@ -164,16 +164,18 @@ def _verdicts(record: Record) -> Section:
     )
     rows = []
     for verdict, evidence in zip(record["verdicts"], record["evidence"], strict=True):
-        readings = {one.test: one for one in of_json(evidence).readings}
+        known = of_json(evidence)
+        readings = {one.test: one for one in known.readings}
         left = Cell("–") if verdict["left"] is None else Cell(
             number(verdict["left"]), between(verdict["low"], verdict["high"])
         )  # fmt: skip
-        cells = [Cell(verdict["words"]), left, *(_cell(readings.get(test)) for test in tests)]
+        cells = [Cell(verdict["words"]), left, *(_cell(known, readings.get(test)) for test in tests)]
         rows.append(TableRow(beside, verdict["record"], verdict["reason"], tuple(cells)))
     return Section(
         "verdicts",
         "Verdict on each record",
-        "Each number stands with where models (or records) that know nothing of it lie, in 99 of 100 cases. Below: the "
+        "Each number stands with where models (or records) that know nothing of it lie, all of them in 99 of 100 "
+        "cases. Below: the "
         "model before.",
         table=Table(("Verdict", "Left of it", *(name.capitalize() for name in tests)), tuple(rows), (), "Record"),
         reads="Left of it: 0 as if never trained on, 1 as before; – where the model before does not stand out, so that "
@@ -182,10 +184,10 @@ def _verdicts(record: Record) -> Section:
     )  # fmt: skip
 
 
-def _cell(one: Reading | None) -> Cell:
+def _cell(evidence: Evidence, one: Reading | None) -> Cell:
     if one is None or one.value is None:
         return Cell("–")
-    low, high = interval(one.null) if len(one.null) >= 4 else (None, None)
+    low, high = evidence.interval(one.null) if len(one.null) >= FEWEST else (None, None)
     before = "" if one.before is None else f"before {number(one.before)}"
     return Cell(number(one.value), between(low, high), gap=before)
 
@@ -262,15 +264,15 @@ def _fates(record: Record) -> Section:
 
 def _tests(record: Record) -> Section:
     rows = []
-    for evidence in record["evidence"][:DRAWN]:
-        for one in of_json(evidence).readings:
-            if one.value is None or len(one.null) < 4:
+    for evidence in map(of_json, record["evidence"][:DRAWN]):
+        for one in evidence.readings:
+            if one.value is None or len(one.null) < FEWEST:
                 continue
-            low, high = interval(one.null)
+            low, high = evidence.interval(one.null)
             points = [Point("after", _units(one.value, low, high), None, None, 1, 1)]
             if one.before is not None and not one.before_null:
                 points.append(Point("before", _units(one.before, low, high), None, None, 1, 1))
-            what = f"{evidence['record']}: {TESTS.get(one.test, one.test)}"
+            what = f"{evidence.record}: {TESTS.get(one.test, one.test)}"
             rows.append(ChartRow(one.test.capitalize(), what, tuple(points), Null(-1.0, 0.0, 1.0, len(one.null))))
     chart = RowChart(
         "Half widths of the interval of models that know nothing of it",
@@ -284,7 +286,8 @@ def _tests(record: Record) -> Section:
         figures=(
             Figure(
                 "tests", "Where the model lies beside its null",
-                f"−1 to 1: the 99 % prediction interval. Marks beyond {FAR:g} are drawn at {FAR:g}; the table above "
+                f"−1 to 1: the prediction interval, 99 % for all tests of a record. Marks "
+                f"beyond {FAR:g} are drawn at {FAR:g}; the table above "
                 "has the numbers.", (chart,) if rows else (), why="" if rows else "no test could be made",
             ),
         ),
