@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -41,10 +42,17 @@ CHUNK = 512
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """While it lasts, torch's global randomness starts from this seed: the user's code may draw from it."""
+    """While it lasts, the global randomness of torch, numpy and Python starts from this seed: the user's code may draw."""
+    drawn, state = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        yield
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(drawn)
+            random.setstate(state)
 
 
 @dataclass(frozen=True)

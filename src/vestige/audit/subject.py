@@ -119,6 +119,8 @@ def load(written: Written, gone: Sequence[str] = ()) -> Material:
     trained, never = _parted(written, everything, modality)
     _not_gone(written, gone)
     trained = trained.without(gone)
+    if len(trained) < 2:
+        raise written.wrong(("data",), f"the model was trained on {len(trained)} record; nothing would be retained")
     source = asset.digest()
     if data.controls:
         other = _located(written, "data", "controls")
@@ -126,6 +128,7 @@ def load(written: Written, gone: Sequence[str] = ()) -> Material:
         source += other.digest()
     forget = _records(written, trained, never)
     _contradictions(written, trained, forget)
+    _known(written, trained)
     if "utility_drop" in request.gate and not len(never) and modality == "image":
         raise written.wrong(
             ("gate",),
@@ -167,9 +170,17 @@ def _read(written: Written, asset: assets.Asset, name: str) -> Samples:
             return unit(load_images(asset))
         from vestige.text import load as load_texts
 
-        return load_texts(asset, question=data.question, answer=data.answer, id=data.id)
+        found = load_texts(asset, question=data.question, answer=data.answer, id=data.id)
     except InputError as error:
         raise written.wrong(("data", name), str(error)) from None
+    empty = [one for one, answer in zip(found.ids, found.y, strict=True) if not answer.strip()]
+    if empty:
+        raise written.wrong(
+            ("data", name),
+            f"{len(empty)} of {len(found)} pairs have no answer, the first of them {empty[0]!r}; leave them out, or name "
+            "the column of answers in data.answer",
+        )
+    return found
 
 
 def _parted(written: Written, everything: Samples, modality: str) -> tuple[Samples, Samples]:
@@ -273,6 +284,16 @@ def _not_gone(written: Written, gone: Sequence[str]) -> None:
     for at, one in enumerate(written.request.records):
         if one in gone:
             raise written.wrong(("records", at), f"{one!r} was removed by an earlier request in this folder already")
+
+
+def _known(written: Written, trained: Samples) -> None:
+    """Raise InputError where the request decides on a record that the model was not trained on."""
+    request, there = written.request, set(trained.ids)
+    places = [*((("same_owner", at), name) for at, name in enumerate(request.same_owner)),
+              *((("decisions", name), name) for name in request.decisions)]  # fmt: skip
+    for place, name in places:
+        if name not in there:
+            raise written.wrong(place, f"{name!r} is not among the records that the model was trained on")
 
 
 def _contradictions(written: Written, trained: Samples, forget: Sequence[str]) -> None:
