@@ -37,6 +37,8 @@ REFIT = 4000
 """Retained images that a last layer is refitted on, at most."""
 REBOUND = 200
 """Retained images in a step of `rebound`."""
+TRIAL = 1000
+"""Records that the user's function is timed on, at most twice as many and a tenth of all, but some of each class."""
 CHUNK = 512
 
 
@@ -139,6 +141,7 @@ class Images:
 
     def costs(self, forget: int, retain: int, material: Material) -> list[dict[str, Any]]:
         few = own.few_of_each(material.trained)
+        few = max(few, material.trained.at(slice(0, None, max(10, len(material.trained) // TRIAL))), key=len)
         network = self.learn(few, 0) if self.train else self._fresh(few, 0)
         size = sum(weight.numel() for weight in network.parameters()) * 4 / 2**20
         data = material.trained.x.numel() * 4 / 2**20
