@@ -15,7 +15,6 @@ import argparse
 import importlib
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -28,7 +27,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from vestige import assets, metrics
+from vestige import assets, metrics, provenance
 from vestige.config import DataConfig
 from vestige.executor import one_thread
 from vestige.image import load, make_similar, unit
@@ -157,8 +156,8 @@ def audited(folder: Path, scope: str, planted: dict[str, Any], given: argparse.N
     """What `vestige audit` makes of one scope: its result, seconds by the clock and of processors."""
     request, out = folder / f"{scope}.yaml", folder / f"audit-{scope}"
     policy = "remove" if scope == "similar" else "keep"
-    request.write_text(REQUEST.format(
-        controls=CONTROLS, records=", ".join(planted["records"]), scope=scope, policy=policy, tau=given.tau))  # fmt: skip
+    names = ", ".join(planted["records"])
+    request.write_text(REQUEST.format(controls=CONTROLS, records=names, scope=scope, policy=policy, tau=given.tau))
     load_before, start, used = os.getloadavg()[0], time.perf_counter(), processors()
     command = ["vestige", "audit", request.name, "--out", out.name, "--workers", str(given.workers), "--json"]
     done = subprocess.run([sys.executable, "-m", *command], cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
@@ -179,52 +178,55 @@ def processors() -> float:
 
 def told(planted: dict[str, Any], found: dict[str, dict[str, Any]], given: argparse.Namespace) -> str:
     """The page: time, what was found, verdicts of both scopes."""
-    lots = {name: sorted({kind.partition("-")[0] for kind in copies.values()})
-            for name, copies in planted["records"].items()}  # fmt: skip
-    first = found["exact"]["result"]
-    lines = [
-        "# An audit from request to report", "",
-        f"`python benchmarks/audit_end_to_end.py --seed {given.seed}`; {os.cpu_count()} cores, "
-        f"{platform.processor() or platform.machine()}. What was planted and why: the head of that file.", "",
-        "## Time", "",
-        "| scope | seconds, request to report | of processors | load average before | models trained | exit status |",
-        "|---|---|---|---|---|---|",
+    search = found["exact"]["result"]["found"]
+    parts = [
+        "# An audit from request to report",
+        f"`python benchmarks/audit_end_to_end.py --seed {given.seed}`: three of 60,000 garments to forget, "
+        f"{sum(map(len, planted['records'].values()))} near-copies planted; {os.cpu_count()} cores, "
+        f"{provenance.host()['processor']}. Training the model before ({planted['training_seconds']:.0f} s) is not "
+        "counted.",
+        "## Time",
+        table(("command", "seconds", "of processors", "load before", "models trained", "exit status"), [
+            (f"`{one['command']}`", round(one["seconds"]), round(one["cpu"]), f"{one['load']:.1f}", one["trained"],
+             one["status"]) for one in found.values()]),
+        "## What was found",
+        f"{search['searched']:,} images were searched; similar: {search['rule']}. Of each record {EACH} copies of each "
+        f"kind were planted: {', '.join(CHANGED)}.",
+        table(("record", "label", "similar", "of these planted", "precision", "recall", "missed"),
+              [hits(record, planted["records"][record["id"]]) for record in search["records"]]),
+        "## Verdicts",
+        table(("scope", "removed", "record", "verdict", "left of it", "why"), [
+            (scope, len(one["result"]["found"]["removed"]), verdict["record"], verdict["words"], left(verdict),
+             verdict["reason"]) for scope, one in found.items() for verdict in one["result"]["verdicts"]]),
+        table(("scope", "accuracy on never-seen images before", "after", "gate"), [
+            (scope, *(f"{one['result']['utility'][when]:.3f}" for when in ("before", "after")),
+             HOLDS[one["result"]["gate"]["holds"]]) for scope, one in found.items()]),
     ]  # fmt: skip
-    for scope, one in found.items():
-        lines.append(f"| {scope} | {one['seconds']:.0f} | {one['cpu']:.0f} | {one['load']:.1f} | {one['trained']} | "
-                     f"{one['status']} |")  # fmt: skip
-    lines += ["", f"`{found['exact']['command']}`, and so on. Training the model before took "
-              f"{planted['training_seconds']:.0f} s and does not count.", "",
-              "## What was found", "",
-              f"Searched: {first['found']['searched']:,} images, by {first['found']['by']}; similar: "
-              f"{first['found']['rule']}.", "",
-              "| record | label | planted | found | precision | recall | missed |", "|---|---|---|---|---|---|---|"]  # fmt: skip
-    hits_all = alike_all = copies_all = 0
-    for record in first["found"]["records"]:
-        copies = planted["records"][record["id"]]
-        alike = [near["id"] for near in record["neighbours"] if near["similar"] and near["fate"] != "unseen"]
-        hits = [name for name in alike if name in copies]
-        missed = ", ".join(sorted(kind for name, kind in copies.items() if name not in hits))
-        precision = f"{len(hits) / len(alike):.2f}" if alike else "–"
-        lines.append(f"| {record['id']} | {record['label']} | {len(copies)} | {len(hits)} of {len(alike)} | {precision} | "
-                     f"{len(hits) / len(copies):.2f} | {missed or 'none'} |")  # fmt: skip
-        hits_all, alike_all, copies_all = hits_all + len(hits), alike_all + len(alike), copies_all + len(copies)
-    lines.append(f"| together | | {copies_all} | {hits_all} of {alike_all} | {hits_all / max(1, alike_all):.2f} | "
-                 f"{hits_all / copies_all:.2f} | |")  # fmt: skip
-    lines += ["", f"Planted were, of each record, {EACH} copies of each kind: {', '.join(next(iter(lots.values())))}.", "",
-              "## Verdicts", "", "| scope | removed | record | verdict | left of it | why |", "|---|---|---|---|---|---|"]  # fmt: skip
-    for scope, one in found.items():
-        for verdict in one["result"]["verdicts"]:
-            left = "–" if verdict["left"] is None else (
-                f"{verdict['left']:.2f} [{verdict['low']:.2f}, {verdict['high']:.2f}]")  # fmt: skip
-            lines.append(f"| {scope} | {len(one['result']['found']['removed'])} | {verdict['record']} | "
-                         f"{verdict['words']} | {left} | {verdict['reason']} |")  # fmt: skip
-    lines += ["", "| scope | accuracy before | after | gate |", "|---|---|---|---|"]
-    for scope, one in found.items():
-        utility, gate = one["result"]["utility"], one["result"]["gate"]
-        holds = {True: "holds", False: "does not hold", None: "cannot be told"}[gate["holds"]]
-        lines.append(f"| {scope} | {utility['before']:.3f} | {utility['after']:.3f} | {holds} |")
-    return "\n".join(lines) + "\n"
+    return "\n\n".join(parts) + "\n"
+
+
+HOLDS = {True: "holds", False: "does not hold", None: "cannot be told"}
+
+
+def hits(record: dict[str, Any], copies: dict[str, str]) -> tuple[object, ...]:
+    """A line on what was found of one record's planted copies."""
+    alike = {near["id"] for near in record["neighbours"] if near["similar"] and near["fate"] != "unseen"}
+    known = alike & set(copies)
+    missed = ", ".join(sorted(kind for name, kind in copies.items() if name not in known))
+    precision = f"{len(known) / len(alike):.2f}" if alike else "–"
+    return (record["id"], record["label"], len(alike), len(known), precision, f"{len(known) / len(copies):.2f}",
+            missed or "none")  # fmt: skip
+
+
+def left(verdict: dict[str, Any]) -> str:
+    if verdict["left"] is None:
+        return "–"
+    return f"{verdict['left']:.2f} [{verdict['low']:.2f}, {verdict['high']:.2f}]"
+
+
+def table(heads: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
+    lines = [heads, tuple("---" for _ in heads), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Bad input to an audit: each ends before training, with the line, what was found and what to do; nothing is written."""
+"""Bad input to an audit: it ends before training, with the line and what was found; nothing is written."""
 
 import json
 import sys

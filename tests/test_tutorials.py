@@ -1,4 +1,4 @@
-"""The tutorials hold: every command in them is run, in order, in an empty folder, and so are those of the CI example."""
+"""Every command of the tutorials is run, in order, in an empty folder, and so are those of the CI example."""
 
 import os
 import re
@@ -18,7 +18,7 @@ TUTORIALS = ("tutorial-privacy.md", "tutorial-researcher.md")
 
 
 def steps(name):
-    """What a reader does: ("write", file, text) for a block that begins with a file's name, ("run", command, status)."""
+    """What a reader does: ("write", file, text) where a block begins with a file's name, ("run", command, status)."""
     for language, block in FENCE.findall((DOCS / name).read_text(encoding="utf-8")):
         if language == "sh":
             for line in block.replace("\\\n", " ").splitlines():

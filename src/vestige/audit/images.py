@@ -44,7 +44,7 @@ CHUNK = 512
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """While it lasts, the global randomness of torch, numpy and Python starts from this seed: the user's code may draw."""
+    """While it lasts, what torch, numpy and Python draw at random starts from this seed: the user's code may do so."""
     drawn, state = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -177,8 +177,8 @@ def _read(written: Written, asset: assets.Asset, name: str) -> Samples:
     if empty:
         raise written.wrong(
             ("data", name),
-            f"{len(empty)} of {len(found)} pairs have no answer, the first of them {empty[0]!r}; leave them out, or name "
-            "the column of answers in data.answer",
+            f"{len(empty)} of {len(found)} pairs have no answer, the first of them {empty[0]!r}; leave them out, or "
+            "name the column of answers in data.answer",
         )
     return found
 
