@@ -119,14 +119,17 @@ def load(written: Written, gone: Sequence[str] = ()) -> Material:
     trained, never = _parted(written, everything, modality)
     _not_gone(written, gone)
     trained = trained.without(gone)
-    if len(trained) < 2:
-        raise written.wrong(("data",), f"the model was trained on {len(trained)} record; nothing would be retained")
     source = asset.digest()
     if data.controls:
         other = _located(written, "data", "controls")
         never = _as_controls(written, _read(written, other, "controls"), everything)
         source += other.digest()
     forget = _records(written, trained, never)
+    if len(forget) == len(trained):
+        raise written.wrong(
+            ("records",),
+            "every record of the data is to be forgotten, and nothing would be retained; name what stays too",
+        )
     _contradictions(written, trained, forget)
     _known(written, trained)
     if "utility_drop" in request.gate and not len(never) and modality == "image":
@@ -240,7 +243,7 @@ def _named(written: Written, where: tuple[str, int], name: str, trained: Samples
             where, f"{name!r} is among the records that the model never saw (data.per_class, first, controls)"
         )
     try:
-        similar.check_targets(trained, [name], k=1, tau=None, by="")
+        similar.check_targets(trained, [name], k=None, tau=0.0, by="")
     except InputError as error:
         raise written.wrong(where, str(error)) from None
     return name
@@ -289,11 +292,10 @@ def _not_gone(written: Written, gone: Sequence[str]) -> None:
 def _known(written: Written, trained: Samples) -> None:
     """Raise InputError where the request decides on a record that the model was not trained on."""
     request, there = written.request, set(trained.ids)
-    places = [*((("same_owner", at), name) for at, name in enumerate(request.same_owner)),
-              *((("decisions", name), name) for name in request.decisions)]  # fmt: skip
-    for place, name in places:
-        if name not in there:
-            raise written.wrong(place, f"{name!r} is not among the records that the model was trained on")
+    for setting, names in (("same_owner", request.same_owner), ("decisions", request.decisions)):
+        for name in names:
+            if name not in there:
+                raise written.wrong((setting,), f"{name!r} is not among the records that the model was trained on")
 
 
 def _contradictions(written: Written, trained: Samples, forget: Sequence[str]) -> None:
