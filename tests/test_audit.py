@@ -1,13 +1,8 @@
 """A deletion request: what is refused and where, the rule of verdicts, the gate, the folder, the report."""
 
 import json
-import multiprocessing
-import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +12,7 @@ import pytest
 from vestige.audit import folder, gate, own, request, verdict
 from vestige.audit.check import check
 from vestige.audit.verdict import Evidence, Reading, decide
+from vestige.store import Store
 from vestige.types import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +68,15 @@ def evidence(answer=-10.0, probe=-1.0, rebound=0.0, *, similar=False, hid=((1.0,
 )  # fmt: skip
 def test_the_first_line_of_the_rule_that_applies_is_the_verdict(found, name):
     assert decide(found).name == name
+
+
+def test_a_rise_that_models_without_similar_records_show_too_hides_nothing():
+    """Models that still have the similar records have nothing left to regain."""
+    plain = evidence(similar=True, rebound=2.0)
+    answer, probe, rebound = plain.readings
+    risen = replace(rebound, free=(2.0, 1.5, 2.5, 1.8, 2.2, 1.9))
+    assert decide(plain).name == "in_model"
+    assert decide(replace(plain, readings=(answer, probe, risen))).name != "in_model"
 
 
 def test_what_is_left_is_a_share_of_what_the_record_had_added():
@@ -311,19 +316,6 @@ def test_a_report_that_was_changed_is_found_out(run, npz, tmp_path):
     assert "the stored answers not" in out
 
 
-def test_the_second_of_two_audits_is_refused(npz, tmp_path):
-    root = tmp_path / "audit"
-    with folder.locked(root, wait=False):
-        code = (
-            "from vestige.audit import folder; from pathlib import Path\n"
-            f"with folder.locked(Path({str(root)!r}), wait=False): pass"
-        )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "another audit is at work" in done.stderr
-    with folder.locked(root, wait=False):
-        pass
-
-
 def test_a_line_that_was_cut_off_does_not_count(tmp_path):
     entry = folder.begin(tmp_path, "abc", "same", {"file": "f", "records": []})
     folder.finish(tmp_path, entry, {"model": "m", "removed": ["a"], "status": 0, "report_sha256": ""})
@@ -332,10 +324,18 @@ def test_a_line_that_was_cut_off_does_not_count(tmp_path):
     second = folder.begin(tmp_path, "def", "same", {"file": "g", "records": []})
     assert (second.number, second.parent) == (2, 1)
     assert folder.removed(tmp_path, second) == ("a",)
+    Store(tmp_path / second.folder).save("models", "m", {}, {}, {})
     with pytest.raises(InputError, match="not finished"):
         folder.begin(tmp_path, "ghi", "same", {"file": "h", "records": []})
     with pytest.raises(InputError, match="another model"):
         folder.begin(tmp_path, "ghi", "other", {"file": "h", "records": []})
+
+
+def test_a_request_that_was_only_searched_gives_way_to_its_answer(tmp_path):
+    folder.begin(tmp_path, "asks", "same", {"file": "f", "records": []})
+    second = folder.begin(tmp_path, "answered", "same", {"file": "g", "records": []})
+    assert (second.number, second.parent) == (2, 0)
+    assert [one.number for one in folder.active(tmp_path)] == [2]
 
 
 def test_a_kill_at_any_moment_resumes_to_the_same_report(run, npz, tmp_path):
@@ -358,19 +358,3 @@ def test_a_kill_at_any_moment_resumes_to_the_same_report(run, npz, tmp_path):
         run("audit", path, "--out", "killed")
         assert (place / "result.json").read_bytes() == (whole / "result.json").read_bytes()
         shutil.rmtree("killed")
-
-
-@pytest.mark.slow
-def test_a_real_kill_resumes_to_the_same_report(run, npz, tmp_path):
-    path = write(tmp_path / "first.yaml")
-    run("audit", path, "--out", "whole")
-    command = [sys.executable, "-m", "vestige", "audit", str(path), "--out", "killed"]
-    for seconds in (3.0, 4.0, 5.0):
-        job = multiprocessing.get_context("spawn").Process(target=subprocess.call, args=(command,))
-        job.start()
-        time.sleep(seconds)
-        os.kill(job.pid, signal.SIGKILL)
-        job.join()
-    run("audit", path, "--out", "killed", "--wait")
-    same = [next(Path(name).glob("001-*/result.json")).read_bytes() for name in ("whole", "killed")]
-    assert same[0] == same[1]

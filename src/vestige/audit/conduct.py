@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vestige import __version__, provenance, store
+from vestige import __version__, executor, provenance, store
 from vestige.audit import folder, own, subject
 from vestige.audit.find import Say
 from vestige.audit.request import Written
@@ -95,6 +96,34 @@ def plan(written: Written, root: Path, say: Say) -> dict[str, Any]:
             "null": audit.null,
             "gate": written.request.gate,
         }
+
+
+@dataclass(frozen=True)
+class Apprentice:
+    """Trains models for comparison in a worker process, which loads the data once."""
+
+    written: Written
+    store: Store
+    parent: Parent | None
+
+    @cached_property
+    def audit(self) -> Audit:
+        return prepare(self.written, self.store, self.parent)
+
+    def __call__(self, job: tuple[tuple[str, ...], int]) -> None:
+        self.audit.reference(*job, executor.say)
+
+
+def side_by_side(audit: Audit, workers: int, say: Say) -> None:
+    """Train the models for comparison in so many processes at once; what fails there, `Audit.verify` tries again.
+
+    The results are the same to the bit: each process computes with one thread, as this one does.
+    """
+    if workers == 1:
+        return
+    audit.forget(say)  # what can go wrong goes wrong here first
+    work = Apprentice(audit.written, audit.store, audit.parent)
+    executor.run_local(work, audit.missing(), workers=workers, on_done=lambda job: None)
 
 
 def until(audit: Audit, step: str, say: Say) -> dict[str, Any]:

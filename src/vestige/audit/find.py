@@ -23,24 +23,16 @@ SIMILAR = "more alike than any of 2,000 random pairs"
 def find(written: Written, material: Material, say: Say) -> Found:
     """The neighbours of each record, which of them count as similar, and what the scope and the policy make of them.
 
-    Searched is all data, what the model never saw too, so that no control is a near-copy. Raises InputError for a
-    measure or an encoder that is not there.
+    Searched is all data, what the model never saw too, so that no control is a near-copy. Raises InputError as
+    `measure` does.
     """
     request, trained = written.request, material.trained
     everything = both(trained, material.never)
-    by = request.similar.by or measures.MEASURES[material.modality][0]
-    try:
-        names = measures.named(material.modality, by, None, learned=False)
-        if len(names) > 1:
-            raise InputError(f"{by} joins rankings, which have no common scale: choose one measure")
-        if "embedding" in names:
-            measures.check_encoder(material.modality, None)
-    except InputError as error:
-        raise written.wrong(("similar", "by"), str(error)) from None
+    by = measure(written, material)
     k = min(request.similar.k + NEAR, len(everything) - 1)
     rows = similar.check_targets(everything, material.forget, k=k, tau=None, by=by)
     null = similar.null_pairs(everything, request.seed)
-    by_name = measures.build(everything, material.modality, names, targets=len(rows), say=say)
+    by_name = measures.build(everything, material.modality, (by,), targets=len(rows), say=say)
     values = {name: measure.pairs(*null) for name, measure in by_name.items()}
     near = similar.neighbours(everything, rows, by_name, values, k=k)
     in_training = set(trained.ids)
@@ -83,6 +75,20 @@ def find(written: Written, material: Material, say: Say) -> Found:
         "not_controls": sorted({one["id"] for record in records for one in record["neighbours"]
                                 if one["similar"] and one["fate"] == "unseen"}),
     }  # fmt: skip
+
+
+def measure(written: Written, material: Material) -> str:
+    """What says how similar records are. Raises InputError for a measure or an encoder that is not there."""
+    by = written.request.similar.by or measures.MEASURES[material.modality][0]
+    try:
+        names = measures.named(material.modality, by, None, learned=False)
+        if len(names) > 1:
+            raise InputError(f"{by} joins rankings, which have no common scale: choose one measure")
+        if "embedding" in names:
+            measures.check_encoder(material.modality, None)
+    except InputError as error:
+        raise written.wrong(("similar", "by"), str(error)) from None
+    return by
 
 
 def check_answered(written: Written, found: Mapping[str, Any]) -> None:

@@ -62,6 +62,7 @@ def active(root: Path) -> list[Entry]:
 def begin(root: Path, request: str, identity: str, what: Mapping[str, Any]) -> Entry:
     """The entry of this request: the open or last one if it is the same, else a new one, which is logged.
 
+    An open one that is another, and has done no more than search (it asked about similar records, say), is given up.
     request: what is asked, whatever came before it. identity: of data and model, the same for all requests of a
     folder. what: facts for the log. Raises InputError where another request is open, was done before, or is about
     other data or another model.
@@ -79,11 +80,13 @@ def begin(root: Path, request: str, identity: str, what: Mapping[str, Any]) -> E
             f"this request was carried out in {root} before, as number {again.number}; its report is in "
             f"{again.folder}, and requests after it start from its result"
         )
-    if lot and lot[-1].finished is None:
+    if lot and lot[-1].finished is None and not _was_only_searched(root / lot[-1].folder):
         raise InputError(
             f"request number {lot[-1].number} in {root} was begun and not finished; finish it by the same command as "
             f"before ({lot[-1].begun['file']}), or give it up with: vestige audit rollback {root}"
         )
+    if lot and lot[-1].finished is None:
+        roll_back(root, None)
     last = max((one.number for one in entries(root)), default=0)
     parent = next((one.number for one in reversed(lot) if one.leaves_a_model), 0)
     name = f"{last + 1:03d}-{request}"
@@ -154,6 +157,11 @@ def locked(root: Path, *, wait: bool) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _was_only_searched(place: Path) -> bool:
+    """Whether nothing was trained or asked for a request."""
+    return not any(any((place / kind).glob("[!.]*/result.json")) for kind in ("models", "outputs", "shadows"))
 
 
 def _events(root: Path) -> Iterator[Event]:

@@ -6,6 +6,8 @@ import hashlib
 import importlib
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +45,12 @@ def function(name: str, folder: Path) -> Callable[..., Any]:
 
 
 def trained(train: Callable[..., Any], samples: Samples, seed: int, name: str) -> nn.Module:
-    """What train(samples, seed) returns, checked. Raises InputError where it fails or returns anything else."""
+    """What train(samples, seed) returns, checked. Raises InputError where it fails or returns anything else.
+
+    It gets a copy of the samples, since it may change them in place.
+    """
     try:
-        model = train(samples, seed)
+        model = train(replace(samples, x=samples.x.clone(), y=samples.y.clone()), seed)
     except Exception as error:
         raise InputError(f"{name}(samples, seed) fails: {type(error).__name__}: {error}") from error
     return classifier(model, samples, f"{name}(samples, seed)")
@@ -95,22 +100,22 @@ def read_weights(path: Path, *, allow_pickle: bool) -> dict[str, Tensor]:
     """
     import torch
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     if path.is_dir():
         path = path / "model.safetensors"
     if not path.is_file():
         raise InputError(f"there are no weights {path}")
-    with path.open("rb") as file:
-        start = file.read(2)
-    is_pickle = start[:1] == b"\x80" or start == b"PK"
+    content = path.read_bytes()
+    is_pickle = content.startswith((b"\x80", b"PK"))
     if is_pickle and not allow_pickle:
         raise InputError(
             f"{path} is a pickle, which may run code when it is read; save it as safetensors, or set "
             "model.allow_pickle: true, by which torch's reader of plain tensors takes it"
         )
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True) if is_pickle else load_file(path)
+        # as bytes, since torch goes by the ending of a file's name
+        found = torch.load(BytesIO(content), map_location="cpu", weights_only=True) if is_pickle else load(content)
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
         raise InputError(f"{path} cannot be read as weights: {_first_line(error)}") from None
     except Exception as error:

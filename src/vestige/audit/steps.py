@@ -91,6 +91,7 @@ class Audit:
     def check(self) -> None:
         """Everything that can be found wrong before training. Raises InputError."""
         _ = self.method
+        finding.measure(self.written, self.material)
         self.subject.check(self.material)
         if self.null == "controls" and len(self.material.never) < FEWEST:
             raise self.written.wrong(
@@ -170,13 +171,11 @@ class Audit:
         found = self.found(say)
         after = self._asked("after", self._after(), lambda: self.forget(say), say)
         before = self._asked("before", [], lambda: self.before(say), say)
-        without = self._references(found["removed"], "without the records", say)
-        gone = sorted({*found["removed"], *found["kept"]})
-        free = self._references(gone, "without similar records too", say) if found["kept"] else []
-        hid = self._hidden(before, free or without, say)
+        null = {what: [self.reference(*one, say) for one in lot] for what, lot in self.references().items()}
+        hid = self._hidden(before, null["free"] or null["without"], say)
         return [
             _evidence(name, at, self.subject.levels, self.null, len(found["kept"]), self.method == "retrain",
-                      after, before, without, free, hid)
+                      after, before, null["without"], null["free"], hid)
             for at, name in enumerate(self.material.forget)
         ]  # fmt: skip
 
@@ -282,45 +281,50 @@ class Audit:
         return [list(self.material.forget), found["near"], sorted({*found["removed"], *found["kept"]}),
                 found["not_controls"], self.null]  # fmt: skip
 
-    def _references(self, gone: Iterable[str], what: str, say: Say) -> list[Asked]:
-        """What models that were never trained on these records say; none where none can be trained."""
-        if self.null != "references":
-            return []
-        gone, count = sorted(gone), self.written.request.references
-        retain = self.material.trained.without(gone)
-        found: list[Asked] = []
-        for index in range(count):
-            name = self._reference_name(gone, index)
-            if not self.store.has("shadows", name):
-                start = time.time()
-                say(f"verify: training model {index + 1} of {count} {what}")
-                model = self.subject.learn(retain, SECOND + 1000 * self.written.request.seed + index)
-                arrays = self.subject.ask(model, self._question)
-                facts = {"what": f"reference {what}", "index": index, "retained": len(retain)}
-                self.store.save("shadows", name, facts, arrays, provenance.clock(start))
-            found.append(self.store.load("shadows", name).arrays)
-        return found
+    def references(self) -> dict[str, list[tuple[tuple[str, ...], int]]]:
+        """The models for comparison, of each null: what each is trained without, and its number."""
+        found = self.found(lambda message: None)
+        gone = {"without": found["removed"], "free": [*found["removed"], *found["kept"]] if found["kept"] else []}
+        count = self.written.request.references if self.null == "references" else 0
+        return {
+            what: [(tuple(sorted(set(lot))), index) for index in range(count if lot else 0)]
+            for what, lot in gone.items()
+        }
+
+    def reference(self, gone: tuple[str, ...], index: int, say: Say) -> Asked:
+        """What one model says that was never trained on these records; kept."""
+        name = self._reference_name(gone, index)
+        if not self.store.has("shadows", name):
+            start = time.time()
+            alone = set(gone) == set(self.found(say)["removed"])
+            what = "without the records" if alone else "without similar records too"
+            retain = self.material.trained.without(gone)
+            say(f"verify: training model {index + 1} of {self.written.request.references} {what}")
+            model = self.subject.learn(retain, SECOND + 1000 * self.written.request.seed + index)
+            arrays = self.subject.ask(model, self._question)
+            facts = {"what": f"reference {what}", "index": index, "retained": len(retain)}
+            self.store.save("shadows", name, facts, arrays, provenance.clock(start))
+        return self.store.load("shadows", name).arrays
+
+    def missing(self) -> list[tuple[tuple[str, ...], int]]:
+        """The models for comparison that are still to be trained."""
+        lots = self.references().values()
+        return [one for lot in lots for one in lot if not self.store.has("shadows", self._reference_name(*one))]
 
     def _asked_name(self, what: str, parts: Iterable[Any]) -> str:
         return self._name("asked", what, self._asked_about(), *parts)
 
-    def _reference_name(self, gone: list[str], index: int) -> str:
+    def _reference_name(self, gone: tuple[str, ...], index: int) -> str:
         return self._name("reference", gone, index, self._asked_about())
 
     def _rests_on(self) -> dict[str, Any]:
         """Which stored answers the evidence was read from."""
-        found = self.found(lambda message: None)
-        lots: dict[str, list[str]] = {"without": sorted(found["removed"]), "free": []}
-        if found["kept"]:
-            lots["free"] = sorted({*found["removed"], *found["kept"]})
-        count = self.written.request.references if self.null == "references" else 0
         return {
             "after": self._asked_name("after", self._after()),
             "before": self._asked_name("before", []),
             "hid": [self._asked_name(what, self._levels_from()) for what in HIDDEN],
-            **{what: [self._reference_name(gone, index) for index in range(count if gone else 0)]
-               for what, gone in lots.items()},
-        }  # fmt: skip
+            **{what: [self._reference_name(*one) for one in lot] for what, lot in self.references().items()},
+        }
 
     def _hashes(self, say: Say) -> dict[str, Any]:
         """SHA-256 of what the result rests on: file under the audit's folder → digest."""

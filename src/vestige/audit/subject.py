@@ -131,7 +131,13 @@ def load(written: Written, gone: Sequence[str] = ()) -> Material:
         never = _as_controls(written, _read(written, other, "controls"), everything)
         source += other.digest()
     forget = _records(written, trained, never)
+    if len(forget) == len(trained):
+        raise written.wrong(
+            ("records",),
+            "every record of the data is to be forgotten, and nothing would be retained; name what stays too",
+        )
     _contradictions(written, trained, forget)
+    _known(written, trained)
     if "utility_drop" in request.gate and not len(never) and modality == "image":
         raise written.wrong(
             ("gate",),
@@ -173,9 +179,17 @@ def _read(written: Written, asset: assets.Asset, name: str) -> Samples:
             return unit(load_images(asset))
         from vestige.text import load as load_texts
 
-        return load_texts(asset, question=data.question, answer=data.answer, id=data.id)
+        found = load_texts(asset, question=data.question, answer=data.answer, id=data.id)
     except InputError as error:
         raise written.wrong(("data", name), str(error)) from None
+    empty = [one for one, answer in zip(found.ids, found.y, strict=True) if not answer.strip()]
+    if empty:
+        raise written.wrong(
+            ("data", name),
+            f"{len(empty)} of {len(found)} pairs have no answer, the first of them {empty[0]!r}; leave them out, or "
+            "name the column of answers in data.answer",
+        )
+    return found
 
 
 def _parted(written: Written, everything: Samples, modality: str) -> tuple[Samples, Samples]:
@@ -235,7 +249,7 @@ def _named(written: Written, where: tuple[str, int], name: str, trained: Samples
             where, f"{name!r} is among the records that the model never saw (data.per_class, first, controls)"
         )
     try:
-        similar.check_targets(trained, [name], k=1, tau=None, by="")
+        similar.check_targets(trained, [name], k=None, tau=0.0, by="")
     except InputError as error:
         raise written.wrong(where, str(error)) from None
     return name
@@ -279,6 +293,15 @@ def _not_gone(written: Written, gone: Sequence[str]) -> None:
     for at, one in enumerate(written.request.records):
         if one in gone:
             raise written.wrong(("records", at), f"{one!r} was removed by an earlier request in this folder already")
+
+
+def _known(written: Written, trained: Samples) -> None:
+    """Raise InputError where the request decides on a record that the model was not trained on."""
+    request, there = written.request, set(trained.ids)
+    for setting, names in (("same_owner", request.same_owner), ("decisions", request.decisions)):
+        for name in names:
+            if name not in there:
+                raise written.wrong((setting,), f"{name!r} is not among the records that the model was trained on")
 
 
 def _contradictions(written: Written, trained: Samples, forget: Sequence[str]) -> None:

@@ -40,7 +40,7 @@ RULE = """\
 4. *over-unlearned*, where the record's retained neighbours are answered worse than all these models do, by at least 0.1
    in accuracy.
 5. *still in the model itself*, where the answer rises, after a few steps of training on other records, by more than it
-   does in those models, and by at least 0.25 nats more: what was only hidden comes back.
+   does in either kind of models, and by at least 0.25 nats more: what was only hidden comes back.
 6. *still carried by similar records*, where a level test lies above the interval of models trained without the record
    and without its similar records.
 7. *cannot tell*, where the audit itself hid the record in copies of the model before (in one by its last layer, in one
@@ -174,7 +174,7 @@ def decide(evidence: Evidence) -> Verdict:
         return said("in_model", f"{_list(evidence, above)} above what {models} reach", above[0].test)
     if damage := _damage(evidence):
         return said("over_unlearned", damage, "near")
-    back = [one for one in rises if _number(one) > between(one.without)[1] + RISE]
+    back = [one for one in rises if _number(one) > _most(evidence, (one.without, one.null)) + RISE]
     if back:
         return said(
             "in_model",
@@ -266,14 +266,19 @@ def _list(evidence: Evidence, readings: Sequence[Reading]) -> str:
     return ", ".join(f"{one.test} {_number(one):.2f} [{end}]" for one, end in zip(readings, ends, strict=True))
 
 
+def _most(evidence: Evidence, nulls: Sequence[Sequence[float]]) -> float:
+    """The highest upper end of their intervals."""
+    return max(evidence.interval(null)[1] for null in nulls)
+
+
 def _able(evidence: Evidence, readings: Sequence[Reading]) -> bool:
     """Whether hidden tests find the record in every copy of the model before in which the audit hid it itself."""
 
     def finds(one: Reading, value: float | None) -> bool:
-        null = one.before_null or (one.null if one.level else one.without)
-        if value is None or len(null) < FEWEST:
+        nulls = (one.before_null,) if one.before_null else (one.null,) if one.level else (one.without, one.null)
+        if value is None or min(map(len, nulls)) < FEWEST:
             return False
-        return value > evidence.interval(null)[1] + (0 if one.level else RISE)
+        return value > _most(evidence, nulls) + (0 if one.level else RISE)
 
     copies = max((len(one.hid) for one in readings), default=0)
     hidden = [one for one in readings if one.hidden and len(one.hid) == copies]

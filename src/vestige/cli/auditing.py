@@ -43,6 +43,10 @@ def run(
         str, typer.Option("--until", metavar="STEP", help=f"Stop after one of {', '.join(STEPS)}.")
     ] = "report",
     out: AuditFolder = Path("runs/audit"),
+    workers: Annotated[
+        int,
+        typer.Option("--workers", min=1, help="Models for comparison trained at once; each process holds the data."),
+    ] = 1,
     wait: Annotated[bool, typer.Option("--wait", help="Wait while another audit is at work in the folder.")] = False,
     json: Json = False,
 ) -> None:
@@ -63,6 +67,8 @@ def run(
         return
     with conduct.opened(written, out, wait=wait) as one:
         place = one.audit.store.root
+        if until in ("verify", "report"):
+            conduct.side_by_side(one.audit, workers, say)
         if until != "report":
             done = conduct.until(one.audit, until, say)
             show_record({"step": until, "folder": str(place), **done}, json)

@@ -87,6 +87,9 @@ def headline(record: Record) -> str:
     if told["forgotten"] == count:
         it = "the record" if count == 1 else f"all {count} records"
         return f"In every test that was made, the model treats {it} like something that it was never trained on."
+    if count == 1:
+        words = record["verdicts"][0]["words"]
+        return f"The record is {words}." if not told["cannot_tell"] else "Whether it was forgotten cannot be told."
     return f"Of {plural(count, 'record')} to forget: {', '.join(parts)}."
 
 
@@ -254,7 +257,7 @@ def _fates(record: Record) -> Section:
         "What was removed, what stayed, and why",
         f"{plural(len(found['removed']), 'record')} taken out of training: {len(record['asked'])} asked for"
         + (f" and {also} similar to them" if also else "")
-        + f". {plural(len(found['kept']), 'similar record')} stayed. "
+        + ". "
         + record["foreseen"]["outcome"],
         listing=Listing(
             f"{plural(len(rows), 'record')} and what became of each", ("Record", "Fate", "Why"), tuple(rows)
@@ -264,6 +267,7 @@ def _fates(record: Record) -> Section:
 
 def _tests(record: Record) -> Section:
     rows = []
+    beside = "models without it, 99 %" if record["null"] == "references" else "matched records, 99 %"
     for evidence in map(of_json, record["evidence"][:DRAWN]):
         for one in evidence.readings:
             if one.value is None or len(one.null) < FEWEST:
@@ -273,9 +277,11 @@ def _tests(record: Record) -> Section:
             if one.before is not None and not one.before_null:
                 points.append(Point("before", _units(one.before, low, high), None, None, 1, 1))
             what = f"{evidence.record}: {TESTS.get(one.test, one.test)}"
-            rows.append(ChartRow(one.test.capitalize(), what, tuple(points), Null(-1.0, 0.0, 1.0, len(one.null))))
+            rows.append(
+                ChartRow(one.test.capitalize(), what, tuple(points), Null(-1.0, 0.0, 1.0, len(one.null), beside))
+            )
     chart = RowChart(
-        "Half widths of the interval of models that know nothing of it",
+        "In half widths of the interval",
         (("after", "the model that is judged"), ("before", "the model before")),
         tuple(rows),
         2.0,

@@ -74,12 +74,16 @@ class Point:
 
 @dataclass(frozen=True)
 class Null:
-    """NCC of never-seen images of the targets' classes: 5th percentile, mean, 95th percentile, n."""
+    """NCC of never-seen images of the targets' classes: 5th percentile, mean, 95th percentile, n.
+
+    what: what it is instead, in a few words.
+    """
 
     low: float
     mean: float
     high: float
     n: int
+    what: str = ""
 
 
 @dataclass(frozen=True)

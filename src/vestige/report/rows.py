@@ -89,7 +89,7 @@ def _null_band(null: Null, top: float, step: float, at: Scale, *, first: bool) -
     band = f'<rect class="band" x="{left:.1f}" y="{top}" width="{right - left:.1f}" height="{step}"/>'
     parts = [group("", null_says(null), [band, line(x, x, top, top + step, "null")])]
     if first:
-        parts.append(text((left + right) / 2, top - 14, "never-seen images, 5–95 %", "note middle"))
+        parts.append(text((left + right) / 2, top - 14, null.what or "never-seen images, 5–95 %", "note middle"))
     return parts
 
 

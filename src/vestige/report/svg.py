@@ -131,6 +131,8 @@ def short(name: str) -> str:
 
 
 def null_says(null: Null) -> str:
+    if null.what:
+        return f"{null.what}: {number(null.low)} to {number(null.high)}, n = {null.n}"
     return (
         f"never seen, same class: mean {number(null.mean)}, 5–95 % {number(null.low)} to {number(null.high)}, "
         f"n = {null.n}"

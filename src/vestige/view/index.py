@@ -173,7 +173,7 @@ def _made_with(marker: Mapping[str, Any]) -> dict[str, Any]:
     model, data = config.get("model") or {}, config.get("data") or {}
     named = isinstance(model, dict)
     return {
-        "study": str(config.get("study", "")),
+        "study": str(config.get("study") or ("audit" if "gate" in config else "")),
         "preset": str(config.get("preset", "")),
         "modality": str(config.get("modality", "")),
         "model": _last(str(model.get("source") or model.get("kind", ""))) if named else _last(str(model)),

@@ -1,0 +1,69 @@
+"""A deletion request: its plan and its verdicts."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from vestige.terminal.records import framed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def show_audit(record: dict[str, Any], folder: object) -> None:
+    """The verdicts, a line each with its reason below, utility, the gate, and where the report is."""
+    for one in record["verdicts"]:
+        print(f"{one['record']}: {one['words']}{_share_left(one)}")
+        print(textwrap.fill(one["reason"], 100, initial_indent="    ", subsequent_indent="    "))
+    utility = record["utility"]
+    if utility["before"] is not None:
+        what = "recall" if record["modality"] == "text" else "accuracy"
+        said = f"{utility['before']:.3f} before, {utility['after']:.3f} after"
+        print(f"\n{what} on {utility['n']} {utility['on']}: {said}")
+    holds = {True: "holds", False: "does not hold", None: "cannot be told"}[record["gate"]["holds"]]
+    print(f"gate: {record['gate']['expression']}: {holds}\nreport: {folder}/report.html")
+
+
+def _share_left(one: Mapping[str, Any]) -> str:
+    """How much is left of what a record had added, with its interval, "" where that cannot be told."""
+    if one["left"] is None:
+        return ""
+    left, low, high = (one[key] + 0.0 for key in ("left", "low", "high"))
+    return f" (left of it: {left:.2f} [{low:.2f}, {high:.2f}])"
+
+
+def show_audit_plan(record: dict[str, Any]) -> None:
+    """What would be removed and kept, the similar records of each, expectations and costs."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console, found = Console(width=100), record["found"]
+    for target in found["records"]:
+        alike = sum(one["similar"] for one in target["neighbours"])
+        head = f"{target['id']}, {target['label']}" if len(target["label"]) < 40 else target["id"]
+        console.print(Text(f"{head}: {alike} similar", style="bold"), overflow="fold")
+        table = framed("")
+        table.add_column("nearest", overflow="fold", max_width=34)
+        for title in (found["by"], "random"):
+            table.add_column(title, justify="right", no_wrap=True)
+        table.add_column("similar", no_wrap=True)
+        table.add_column("what becomes of it", overflow="fold")
+        for one in target["neighbours"][: max(3, alike)]:
+            table.add_row(Text(one["id"]), f"{one['similarity']:.3f}", str(one["random_pairs_reaching"]),
+                          "yes" if one["similar"] else "no", f"{one['fate']}: {one['why']}")  # fmt: skip
+        console.print(table)
+    console.print(
+        f"similar: {found['rule']}; random: how many of {found['null']['pairs']:,} random pairs reach the value"
+    )
+    console.print(f"\n{record['outcome']}\n")
+    table = framed("Estimated from a short trial on this machine, for one thread; read them as orders of magnitude.")
+    table.add_column("method")
+    for title in ("seconds", "MiB"):
+        table.add_column(title, justify="right")
+    for one in record["costs"]:
+        mark = " (chosen)" if one["method"] == record["method"] else ""
+        table.add_row(one["method"] + mark, f"{one['seconds']:g}", str(one["mib"]))
+    console.print()
+    console.print(table)
+    console.print("Nothing was changed. Without --plan this is carried out.")
