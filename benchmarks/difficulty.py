@@ -1,6 +1,6 @@
 """How many unlearning runs a minute: the engine of difficulty studies beside plain loops, and one worker, two, Ray.
 
-    python benchmarks/difficulty.py [--data mnist] [--samples 6] [--no-ray] [--write docs/results/difficulty-engine.md]
+    python benchmarks/difficulty.py [--data mnist] [--samples 12] [--no-ray] [--write docs/results/difficulty-engine.md]
 
 All ways do the same runs, of all algorithms, on seed 100: unlearn one sample, look at it after each gradient step, ask
 every training and test sample afterwards, and compare with random steps. References, models and factors are made first,
@@ -126,7 +126,7 @@ def killed(prepared, folder, config, delay):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="mnist")
-    parser.add_argument("--samples", type=int, default=6)
+    parser.add_argument("--samples", type=int, default=12)
     parser.add_argument("--no-ray", action="store_true")
     parser.add_argument("--set", action="append", default=[], help="as of vestige difficulty")
     parser.add_argument("--write", type=Path)
@@ -209,7 +209,8 @@ the engine's by at most {gap:.1e}.
 
 The plain loop is one process with torch's own number of threads and the same methods. The engine gains by one thread
 per worker, convolutions kept channels last, SSD's importance and the random steps computed once per model, and no NaN
-written into fresh memory (torch's help for debugging when algorithms must be deterministic).
+written into fresh memory (torch's help for debugging when algorithms must be deterministic). Several models in one
+tensor program (`torch.func.vmap`) were tried and do not pay on such a processor: see docs/log.md.
 """
 
 
