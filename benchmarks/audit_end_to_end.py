@@ -218,6 +218,8 @@ def told(planted: dict[str, Any], found: dict[str, dict[str, Any]], given: argpa
         table(("scope", "accuracy on never-seen images before", "after", "gate"), [
             (scope, *(f"{one['result']['utility'][when]:.3f}" for when in ("before", "after")),
              HOLDS[one["result"]["gate"]["holds"]]) for scope, one in found.items()]),
+        "Copies that the search missed stay in training under either scope, and in the models that stand beside the "
+        "audited one: *forgotten* does not speak of them.",
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
