@@ -147,6 +147,13 @@ def test_folders_that_are_not_ours(tmp_path):
         open_folder(tmp_path / "file" / "under", CONFIG, "1", "digest")
 
 
+@pytest.mark.parametrize("left", [".vestige.json.1a2b3c4d", ".vestige-1a2b3c4d"])
+def test_a_kill_before_the_first_file_was_whole_does_not_close_the_folder(tmp_path, left):
+    (tmp_path / left).write_text("{")
+    assert open_folder(tmp_path, CONFIG, "1", "data").root == tmp_path
+    assert (tmp_path / rooms.MARKER).is_file()
+
+
 def test_no_room_or_no_permission(tmp_path, monkeypatch):
     usage = rooms.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(rooms.shutil, "disk_usage", lambda path: usage._replace(free=5 * 2**20))

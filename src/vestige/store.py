@@ -157,7 +157,7 @@ def open_folder(root: Path, config: Settings, version: str, source: str, *, fres
                 f"{root} holds results of another configuration:\n  {lines}\n"
                 "choose another --out, or --fresh to remove them and start over"
             )
-    elif root.is_dir() and any(root.iterdir()):
+    elif root.is_dir() and not all(_is_draft(path) for path in root.iterdir()):
         raise InputError(f"{root} is not empty and vestige did not make it; choose another --out")
     _check_writable(root)
     if fresh and marker.is_file():
@@ -249,6 +249,11 @@ def _unwritten(path: Path, error: OSError) -> str:
         f"could not write {path}: {error.strerror}; what was finished is kept, and once there is room the same "
         "command resumes"
     )
+
+
+def _is_draft(path: Path) -> bool:
+    """Whether this is what a kill left of a marker, or of the trial whether a folder can be written."""
+    return path.is_file() and path.name.startswith((f".{MARKER}.", ".vestige-"))
 
 
 def _check_writable(root: Path) -> None:
