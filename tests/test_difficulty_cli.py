@@ -64,7 +64,7 @@ def test_dry_run_writes_nothing(run, tmp_path):
 
 @pytest.mark.slow
 def test_a_tiny_study_of_texts_from_data_to_page(run, tmp_path):
-    asked = ("difficulty", "--data", "reviews", "--samples", "22", "--seeds", "1", "--algorithms", "FT,GA,SSD")
+    asked = ("difficulty", "--data", "reviews", "--samples", "40", "--seeds", "1", "--algorithms", "relabel,GA,SSD")
     asked = (*asked, "--workers", "1", *SETS, "--out", "runs")
     status, out, err = run(*asked)
     assert status == 0, err
@@ -73,7 +73,7 @@ def test_a_tiny_study_of_texts_from_data_to_page(run, tmp_path):
     page = (tmp_path / "runs" / "difficulty.html").read_text(encoding="utf-8")
     result = json.loads((tmp_path / "runs" / "result.json").read_text(encoding="utf-8"))
     assert result["modality"] == "labelled"
-    assert len(result["runs"]) == 22 * 3
+    assert len(result["runs"]) == 40 * 3
     assert 'class="told"' in page, "the texts are shown"
     first = (tmp_path / "runs" / "result.json").read_bytes()
     status, again, err = run(*asked, "--json")
