@@ -4,7 +4,7 @@ A record is planted that training shows (`audit_images`, `audit_texts`), in two 
 models are then judged, each made by somebody whom the audit does not know (method: given): never trained on it; hidden
 in three ways, until it is answered as by models that never saw it (last layer edited, output filter, suppressed by
 training); over-unlearned by long gradient ascent; retrained with the near-copies; retrained without them. Settings were
-chosen on seeds 100–119; seeds 40–59 are for the report (some below were seen while it was made). "Cannot tell"
+chosen on seeds 100–119; seeds 60–79 are for the report (those below were seen while it was made). "Cannot tell"
 counts as wrong. What was judged is kept in the JSON file, and not judged again: the same command resumes.
 """
 
@@ -49,10 +49,11 @@ without the record, and as many without its near-copies too. *Images*: MNIST, 60
 the class that it looks least like, in the last two cases with 4 near-copies under that label; an MLP 784-100-50-10. \
 *Texts*: `tiny-llama` trained from scratch on 12 of the package's invented facts and one more, in the last two cases \
 with 4 rewordings of its question. What hides the record does so until it is answered as by models that never saw it. \
-One verdict is right, *cannot tell* is wrong. Settings were chosen on seeds 100–119. Two things were mended after \
-images of seeds 0–3 and 20–27 had been judged: an answer below all intervals goes before hidden tests (line 2 of the \
-rule), and a record that the model is very sure of can be hidden too (line 7). Fresh seeds are reported. In brackets: \
-95 %, Wilson.
+One verdict is right, *cannot tell* is wrong. Settings were chosen on seeds 100–119. Three things were mended after \
+images of other seeds had been judged, and fresh seeds were taken each time: an answer below all intervals goes before \
+hidden tests (line 2 of the rule; 26 of 28 right on seeds 0–3), a record that the model is very sure of can be hidden \
+too (line 7; 55 of 56 on seeds 20–27), a rise must stand out beside both kinds of models (line 5; 138 of 140 on seeds \
+40–59, each case 19 or 20 of 20). In brackets: 95 %, Wilson.
 """
 
 
@@ -119,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=tuple(ROOMS))
     parser.add_argument("--network", choices=tuple(audit_images.NETWORKS), default="mlp", help="of images")
-    parser.add_argument("--first", type=int, default=40)
+    parser.add_argument("--first", type=int, default=60)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--references", type=int, default=12)
     parser.add_argument("--out", type=Path, default=OUT, help="the JSON file; the page is written beside it")
