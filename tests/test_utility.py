@@ -421,7 +421,7 @@ def test_commonsense_qa_is_asked_once_its_data_are_in_the_cache(cache, tmp_path)
 
     rows = [
         {"id": one.id, "question": one.question, "question_concept": "",
-         "choices": {"label": list("ABCD"), "text": list(one.options)}, "answerKey": "ABCD"[one.answer]}
+         "choices": {"label": list("ABCDE"), "text": [*one.options, "none of these"]}, "answerKey": "ABCD"[one.answer]}
         for one in COMMON[:6]
     ]  # fmt: skip
     file = tmp_path / "rows.jsonl"
