@@ -203,7 +203,7 @@ REACHED = 0.05
 
 
 def deletion(found):
-    rows, gain, needed, ks = [], [], [], (1, 3, 5, 7)
+    rows, gain, needed, first, ks = [], [], [], {}, (1, 3, 5, 7)
     residuals = {(one["transform"], one["order"], one["k"], one["seed"]): one["residual"] for one in found["lines"]}
     seeds = sorted({one["seed"] for one in found["lines"]})
     for (transform, order), lines in groups(found["lines"], "transform", "order").items():
@@ -214,7 +214,10 @@ def deletion(found):
     for transform, order in groups(found["lines"], "transform", "order"):
         if order in ("nearest SSIM", "least replaceable"):
             enough = [[k for k in ks if residuals[transform, order, k, seed] <= REACHED] for seed in seeds]
+            first[transform, order] = [one[0] if one else ks[-1] + 1 for one in enough]
             needed.append([transform, order, *(str(one[0]) if one else f"above {ks[-1]}" for one in enough)])
+    pairs = list(zip(first["shift", "least replaceable"], first["shift", "nearest SSIM"], strict=True))
+    sooner, later = (sum(np.sign(theirs - ours) == sign for ours, theirs in pairs) for sign in (1, -1))
     for transform in dict.fromkeys(one["transform"] for one in found["lines"]):
         less = [
             [residuals[transform, "nearest SSIM", k, seed] - residuals[transform, "least replaceable", k, seed]
@@ -238,7 +241,8 @@ def deletion(found):
         "margin than any single copy, and costs accuracy when it goes, but others replace it. Least replaceable "
         "(`influence.least_replaceable`, stages RF-inf+k: greedily those without which the others can carry least) "
         "mends that where SSIM does not see what repeats the target: of shifted copies it reaches R1 with fewer "
-        "deletions in 3 of 5 seeds and never with more. Where SSIM finds the copies themselves (masked ones), 5 "
+        f"deletions in {sooner} of {len(seeds)} seeds and with more in {later}. "
+        "Where SSIM finds the copies themselves (masked ones), 5 "
         "deletions are R1 and no order can do better; there it is worse. Its price is accuracy, since "
         "what it takes beside copies are the images that the class can least do without. Past R1 every "
         "order takes natural neighbours, and accuracy with them." + foot("deletion", {**found, "used": len(seeds)})
