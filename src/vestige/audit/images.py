@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,17 +182,13 @@ class Images:
         return self._with({name: torch.from_numpy(value.copy()) for name, value in arrays.items()}, samples)
 
     def ask(self, model: nn.Module, question: Question) -> dict[str, np.ndarray]:
-        asked = probing.everyone(question)
-        found = {"answer": answers(model, asked)}
-        probed = probe(model, question.retain, asked)
-        if probed is not None:
-            found["probe"] = probed
-        risen = rebound(model, question.retain, asked)
-        if risen is not None:
-            found["rebound"] = risen - found["answer"]
         return {
-            **probing.parted(found, question),
-            "near": probing.near(question, lambda lot: answers(model, lot)),
+            **probing.shared(
+                question,
+                partial(answers, model),
+                partial(probe, model, question.retain),
+                partial(rebound, model, question.retain),
+            ),
             "near_accuracy": probing.near(question, lambda lot: right(model, lot)),
             "utility": right(model, question.never).astype(np.float64),
         }

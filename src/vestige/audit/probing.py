@@ -27,6 +27,25 @@ def everyone(question: Question) -> Samples:
     return joined(*(replace(one, ids=tuple(f"{at}/{name}" for name in one.ids)) for at, one in enumerate(sets)))
 
 
+def shared(
+    question: Question,
+    answers: Callable[[Samples], np.ndarray],
+    probe: Callable[[Samples], np.ndarray | None],
+    rebound: Callable[[Samples], np.ndarray | None],
+) -> dict[str, np.ndarray]:
+    """What the tests of images and of text alike say of one model, each a function of who is asked.
+
+    "answer", and where they can be had "probe" and "rebound" (what the answer gains), parted; "near".
+    """
+    asked = everyone(question)
+    found = {"answer": answers(asked)}
+    if (probed := probe(asked)) is not None:
+        found["probe"] = probed
+    if (risen := rebound(asked)) is not None:
+        found["rebound"] = risen - found["answer"]
+    return {**parted(found, question), "near": near(question, answers)}
+
+
 def parted(found: Mapping[str, np.ndarray], question: Question) -> dict[str, np.ndarray]:
     """Values of `everyone`, by name, as a subject tells them: (records,), and of controls (records, n)."""
     n = len(question.records)

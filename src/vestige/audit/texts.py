@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,17 +130,15 @@ class Texts:
     def ask(self, model: Any, question: Question) -> dict[str, np.ndarray]:
         from vestige.language.returns import quantised
 
-        asked = probing.everyone(question)
-        found = {"answer": answers(model, asked), "rounded": answers(quantised(model, 4), asked)}
-        probed = probe(model, question.retain, asked)
-        if probed is not None:
-            found["probe"] = probed
-        risen = rebound(model, question.retain, asked)
-        if risen is not None:
-            found["rebound"] = risen - found["answer"]
+        rounded = answers(quantised(model, 4), probing.everyone(question))
         return {
-            **probing.parted(found, question),
-            "near": probing.near(question, lambda lot: answers(model, lot)),
+            **probing.shared(
+                question,
+                partial(answers, model),
+                partial(probe, model, question.retain),
+                partial(rebound, model, question.retain),
+            ),
+            **probing.parted({"rounded": rounded}, question),
             "near_accuracy": probing.near(question, lambda lot: recalls(model, lot, self.recipe)),
             "utility": recalls(model, question.retain.at(slice(0, WATCHED)), self.recipe),
             "recall": recalls(model, question.records, self.recipe),
