@@ -223,7 +223,7 @@ REACH_CLAIMS = tuple(
         ),
     )
 )  # fmt: skip
-"""Thought of when E7's seed 0 had shown that its schemes do not reach similar samples; bars written before these runs."""
+"""Thought of when seed 0 had shown that E7's schemes hardly reach similar samples; bars written before these runs."""
 
 
 def judge(claim: TextClaim, found: ByPlace) -> dict[str, Any]:

@@ -17,9 +17,9 @@ without their similar samples too."""
 def plan(config: TextStudyConfig) -> tuple[Run, ...]:
     """The runs of a study, those first that others need.
 
-    R1, and stages that do something about similar samples, exist in the arm *with* only. Runs of one target are numbered from 1, in the order of the data set's targets. Raises InputError for
-    unknown stages, for methods that have no use for what is to be added to them, and for more paraphrases than the
-    data set spares.
+    R1, and stages that do something about similar samples, exist in the arm *with* only. Runs of one target are
+    numbered from 1, in the order of the data set's targets. Raises InputError for unknown stages, for methods that have
+    no use for what is to be added to them, and for more paraphrases than the data set spares.
     """
     from vestige.unlearn.language import LANGUAGE_METHODS
 

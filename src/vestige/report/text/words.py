@@ -23,7 +23,8 @@ QUESTIONS = {
     "text-enhanced-sweep": "How much noise, and how many paraphrases?",
 }
 EXPERIMENTS = {"text-similar": "E3", "text-target": "E4", "text-heldout": "E5", "quickstart-text": "E4",
-               "text-enhanced": "E7", "text-enhanced-equal": "E7", "text-enhanced-reach": "E7", "text-enhanced-sweep": "E7"}  # fmt: skip
+               "text-enhanced": "E7", "text-enhanced-equal": "E7",
+               "text-enhanced-reach": "E7", "text-enhanced-sweep": "E7"}  # fmt: skip
 """The experiment's number in the specification of the paper's experiments."""
 SAID = {
     "base": "before any fine-tuning",
