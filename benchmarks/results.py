@@ -49,6 +49,7 @@ STUDIES = {
     "text-heldout": "study text-heldout --preset small",
     "text-enhanced": "study text-enhanced --preset small",
     "text-enhanced-equal": "study text-enhanced-equal --preset small",
+    "text-enhanced-reach": "study text-enhanced-reach --preset small",
     "text-enhanced-sweep": "study text-enhanced-sweep --preset small",
     "difficulty-mnist": f"difficulty --data mnist --model cnn {DIFFICULTY} --set doses=[2,10] --set dosed=10",
     "difficulty-fmnist": f"difficulty --data fmnist --model cnn {DIFFICULTY} --set doses=[2,10] --set dosed=10",
@@ -60,6 +61,7 @@ SHARED = {
     "enhanced-emoji": "small-emoji", "paper-similar-mnist": "paper-mnist", "paper-enhanced-mnist": "paper-mnist",
     "paper-similar-fmnist": "paper-fmnist", "paper-enhanced-fmnist": "paper-fmnist",
     "text-similar": "text-target", "text-heldout": "text-target", "text-enhanced-equal": "text-enhanced",
+    "text-enhanced-reach": "text-enhanced",
 }  # fmt: skip
 """Study → one with runs in common, which are taken over from there where they stand."""
 RESUMED = ("dose-mnist", *(name for name in STUDIES if name.startswith(("text-", "difficulty-"))))

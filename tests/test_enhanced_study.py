@@ -64,7 +64,9 @@ def test_the_studies_hold_what_they_compare() -> None:
     assert language.configure("text-enhanced", "paper").data.similar == 49, "the preset small only has less"
 
 
-@pytest.mark.parametrize("study", ["text-enhanced", "text-enhanced-equal", "text-enhanced-sweep"])
+@pytest.mark.parametrize(
+    "study", ["text-enhanced", "text-enhanced-equal", "text-enhanced-reach", "text-enhanced-sweep"]
+)
 @pytest.mark.parametrize("preset", ["small", "paper"])
 def test_every_study_can_be_planned(study: str, preset: str) -> None:
     made = language.configure(study, preset)
@@ -72,7 +74,7 @@ def test_every_study_can_be_planned(study: str, preset: str) -> None:
 
 
 def test_the_claims_are_about_stages_of_their_study() -> None:
-    for name in ("text-enhanced", "text-enhanced-equal"):
+    for name in ("text-enhanced", "text-enhanced-equal", "text-enhanced-reach"):
         stages = language.configure(name).stages
         claims = language.STUDIES[name].claims
         assert len({claim.name for claim in claims}) == len(claims)
@@ -133,6 +135,10 @@ def test_a_stage_says_what_it_adds() -> None:
     assert said["GDR-1+5"] == "5 paraphrases too"
     assert said["Enhanced NPO_GDN-near"] == "5 paraphrases too, noise of 0.618, near pairs held"
     assert plain_and_enhanced(config, "NPO_GDN") == ("NPO_GDN", "Enhanced NPO_GDN")
+    assert words.describe("Enhanced GDR-apart", config) == (
+        "5 paraphrases too, noise of 0.618, similar samples not retained"
+    )
+    assert words.describe("GDR-similar", config) == "similar samples too"
     assert words.describe("NPO_GDN-1+1~2", config) == "1 paraphrase too, noise of 2"
 
 
@@ -247,7 +253,7 @@ def test_the_page_says_that_forgetting_is_equal(tmp_path: Path) -> None:
 
 
 def test_nothing_finished_is_said(tmp_path: Path) -> None:
-    for study in ("text-enhanced", "text-enhanced-sweep"):
+    for study in ("text-enhanced", "text-enhanced-reach", "text-enhanced-sweep"):
         config = config_of(study, stages=ENHANCED_STAGES, **UTILITY)
         summary = report.summarise(make_text_folder(tmp_path / study, config, ()))
         assert "cannot say" in summary.headline

@@ -299,6 +299,11 @@ def test_protected_neighbours_are_in_every_retained_batch_once_and_nothing_else_
         ("NPO_GDN-1+5~.1-near", TextStage("NPO_GDN", 5, 0.1, is_protected=True)),
         ("Enhanced GDR_GDN", TextStage("GDR_GDN", 4, 0.3)),
         ("Enhanced GDR_GDN-near", TextStage("GDR_GDN", 4, 0.3, is_protected=True)),
+        ("NPO_GDN-apart", TextStage("NPO_GDN", similar="apart")),
+        ("NPO_GDN-similar-near", TextStage("NPO_GDN", similar="forgotten", is_protected=True)),
+        ("NPO_GDN-1+5~2-apart", TextStage("NPO_GDN", 5, 2.0, similar="apart")),
+        ("Enhanced NPO_GDN-apart", TextStage("NPO_GDN", 4, 0.3, similar="apart")),
+        ("NPO_GDN-near-apart", TextStage("NPO_GDN-near-apart")),
         ("NPO_GDN-auto0.2", TextStage("NPO_GDN", residual=0.2)),
         ("NPO_GDN-auto2", TextStage("NPO_GDN-auto2")),
         ("Enhanced NPO_GDN-1+3", TextStage("Enhanced NPO_GDN-1+3")),
@@ -340,6 +345,39 @@ def test_stages_that_cannot_be_are_refused_by_the_plan(stage, says):
 def test_protection_needs_neighbours():
     with pytest.raises(InputError, match=r"data\.near is 0"):
         language.plan(study(["NPO_GDN-near"], "data.near=0"))
+
+
+@pytest.mark.parametrize(
+    ("sets", "says"),
+    [(["data.similar=0"], r"data\.similar is 0"), (["training=[without]"], "add with to training")],
+)
+def test_what_is_about_similar_samples_needs_some_in_training(sets, says):
+    for stage in ("NPO_GDN-apart", "NPO_GDN-similar"):
+        with pytest.raises(InputError, match=says):
+            language.plan(study([stage], *sets))
+    planned = language.plan(study(["before", "NPO_GDN-apart"], "training=[with, without]"))
+    assert {run.training for run in planned if run.stage == "NPO_GDN-apart"} == {"with"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "forgets"), [("NPO_GDN", False), ("NPO_GDN-apart", False), ("NPO_GDN-similar", True)]
+)
+def test_similar_samples_are_retained_or_apart_or_forgotten(stage, forgets, tmp_path, monkeypatch):
+    from vestige.unlearn import language as methods
+
+    laboratory = language.open_laboratory(study([stage]), tmp_path / "run")
+    samples, split = laboratory.data(0, lambda message: None)
+    seen = {}
+
+    def method(model, forget, retain, **_):
+        seen.update(forget=forget.ids, retain=retain.ids)
+        return model
+
+    monkeypatch.setitem(methods.LANGUAGE_METHODS, "NPO_GDN", method)
+    laboratory.model(Run(0, "with", stage, target="1"), samples, split, lambda message: None)
+    target, alike = split.target[0], split.all_similar()
+    assert sorted(seen["forget"]) == sorted([target, *(alike if forgets else ())])
+    assert set(seen["retain"]) == {*split.training("with")} - {target, *(() if stage == "NPO_GDN" else alike)}
 
 
 def test_plain_stages_keep_their_names_and_enhanced_ones_go_by_what_they_use():

@@ -1,6 +1,7 @@
 """Stages by name, what is done to a model: before, R0, R1, relabel, RF-1+3, RF-inf+3, RF-tau0.6, RF-1+3@0.3, …
 
-Of language models: NPO_GDN, NPO_GDN-1+5, NPO_GDN~0.618, NPO_GDN-1+5~0.618-near, Enhanced NPO_GDN, NPO_GDN-auto0.2, …
+Of language models: NPO_GDN-1+5, NPO_GDN~0.618, NPO_GDN-1+5~0.618-near, Enhanced NPO_GDN, NPO_GDN-auto0.2,
+NPO_GDN-1+5-apart, …
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ PATTERN = re.compile(
 NUMBER = r"(\d+\.?\d*|\.\d+)(e-?\d+)?"
 TEXT_PATTERN = re.compile(
     rf"((?P<enhanced>Enhanced )(?P<of>[^-~ ]+)"
-    rf"|(?P<method>[^-~ ]+)(-auto(?P<residual>{SHARE})|(-1\+(?P<m>\d+))?(~(?P<gamma>{NUMBER}))?))(?P<near>-near)?"
+    rf"|(?P<method>[^-~ ]+)(-auto(?P<residual>{SHARE})|(-1\+(?P<m>\d+))?(~(?P<gamma>{NUMBER}))?))"
+    r"(-(?P<similar>apart|similar))?(?P<near>-near)?"
 )
 
 
@@ -79,9 +81,10 @@ class TextStage:
     """What is done to a language model: a method, as it is or with what the enhanced schemes add to it.
 
     method: a name in LANGUAGE_METHODS, or base, before, R0, R1. paraphrases: m, how many spare paraphrases of each
-    target are forgotten with it. gamma: γ, the strength of the noise. is_protected: the target's innocent neighbours
-    are in every batch of retained pairs. residual: m, γ and the number of steps are the first that are expected to
-    leave no more than this.
+    target are forgotten with it. gamma: γ, the strength of the noise. similar: what becomes of the similar samples that
+    were trained on: retained like any other pair, as in the paper; apart, neither retained nor forgotten; forgotten
+    with the target. is_protected: the target's innocent neighbours are in every batch of retained pairs. residual: m,
+    γ and the number of steps are the first that are expected to leave no more than this.
     """
 
     method: str
@@ -89,6 +92,7 @@ class TextStage:
     gamma: float = 0.0
     is_protected: bool = False
     residual: float | None = None
+    similar: Literal["retained", "apart", "forgotten"] = "retained"
 
     @property
     def is_enhanced(self) -> bool:
@@ -96,8 +100,18 @@ class TextStage:
         return self.paraphrases > 0 or self.gamma > 0 or self.residual is not None
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it does what the paper's schemes do not, apart from choosing m and γ."""
+        return self.is_protected or self.needs_similar
+
+    @property
     def is_plain(self) -> bool:
-        return not self.is_enhanced and not self.is_protected
+        return not self.is_enhanced and not self.is_ours
+
+    @property
+    def needs_similar(self) -> bool:
+        """Whether the stage exists in the *with* arm only."""
+        return self.similar != "retained"
 
 
 def parse_text(name: str, *, paraphrases: int, gamma: float) -> TextStage:
@@ -108,10 +122,13 @@ def parse_text(name: str, *, paraphrases: int, gamma: float) -> TextStage:
     match = TEXT_PATTERN.fullmatch(name)
     if match is None:
         return TextStage(name)
+    similar: Literal["retained", "apart", "forgotten"] = "retained"
+    if match["similar"]:
+        similar = "apart" if match["similar"] == "apart" else "forgotten"
     is_protected = match["near"] is not None
     if match["enhanced"]:
-        return TextStage(match["of"], paraphrases, gamma, is_protected)
+        return TextStage(match["of"], paraphrases, gamma, is_protected, None, similar)
     return TextStage(
         match["method"], int(match["m"] or 0), float(match["gamma"] or 0), is_protected,
-        float(match["residual"]) if match["residual"] else None,
+        float(match["residual"]) if match["residual"] else None, similar,
     )  # fmt: skip

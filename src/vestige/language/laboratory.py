@@ -351,7 +351,9 @@ class TextLaboratory:
         start, recipe = time.time(), self.config.recipe
         stage, targets = stage_of(self.config, run.stage), _targets(split, run)
         everything = samples.take(split.training(run.training))
-        forget, retain = everything.take(targets), everything.without(targets)
+        alike = tuple(one for name in targets for one in split.similar[name]) if stage.needs_similar else ()
+        forget = everything.take((*targets, *alike) if stage.similar == "forgotten" else targets)
+        retain = everything.without((*targets, *alike))
         neighbours = [one for name in targets for one in split.near[name]] if stage.is_protected else []
         near = tuple(dict.fromkeys(neighbours))
         method = LANGUAGE_METHODS[stage.method]

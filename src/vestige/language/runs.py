@@ -15,11 +15,11 @@ without their similar samples too."""
 
 
 def plan(config: TextStudyConfig) -> tuple[Run, ...]:
-    """The runs of a study, those first that others need. R1 exists in the arm *with* only.
+    """The runs of a study, those first that others need.
 
-    Runs of one target are numbered from 1, in the order of the data set's targets. Raises InputError for
-    unknown stages, for methods that have no use for what is to be added to them, and for more paraphrases than the
-    data set spares.
+    R1, and stages that do something about similar samples, exist in the arm *with* only. Runs of one target are
+    numbered from 1, in the order of the data set's targets. Raises InputError for unknown stages, for methods that have
+    no use for what is to be added to them, and for more paraphrases than the data set spares.
     """
     from vestige.unlearn.language import LANGUAGE_METHODS
 
@@ -33,7 +33,7 @@ def plan(config: TextStudyConfig) -> tuple[Run, ...]:
     for seed in range(config.seed, config.seed + config.seeds):
         for name in config.stages:
             for training in config.training:
-                if name == "R1" and training != "with":
+                if training != "with" and (name == "R1" or stage_of(config, name).needs_similar):
                     continue
                 alone = config.unit == "target" and name not in SHARED
                 targets = [str(number + 1) for number in range(config.data.targets)] if alone else [""]
@@ -55,7 +55,7 @@ def _check_stage(config: TextStudyConfig, name: str) -> None:
         raise InputError(
             f"unknown stage {name!r} of a language study; known: {', '.join((*SHARED, *LANGUAGE_METHODS))}, and "
             "methods with something added, such as NPO_GDN-1+5 (paraphrases), NPO_GDN~0.618 (noise), "
-            "Enhanced NPO_GDN (both), NPO_GDN-auto0.2, NPO_GDN-near"
+            "Enhanced NPO_GDN (both), NPO_GDN-auto0.2, NPO_GDN-near, NPO_GDN-apart, NPO_GDN-similar"
         )
     needed = stage.paraphrases if stage.residual is None else config.unlearn.validation
     if needed > spare:
@@ -64,6 +64,10 @@ def _check_stage(config: TextStudyConfig, name: str) -> None:
             f"the stage {name!r} {what} {needed} paraphrases of each target that are in no other part of the data set, "
             f"and {spare} are spared; raise data.spare"
         )
+    if stage.needs_similar and not config.data.similar:
+        raise InputError(f"the stage {name!r} is about similar samples, and data.similar is 0; raise it")
+    if stage.needs_similar and "with" not in config.training:
+        raise InputError(f"the stage {name!r} is about similar samples in training; add with to training")
     if stage.is_protected and not config.data.near:
         raise InputError(f"the stage {name!r} protects innocent neighbours of the target, and data.near is 0; raise it")
     try:

@@ -21,6 +21,8 @@ from vestige.language.claims import (
     METHODS,
     NOISE,
     PLAIN,
+    REACH,
+    REACH_CLAIMS,
     REFERENCE_CLAIMS,
     SIMILAR_CLAIMS,
     TARGET_CLAIMS,
@@ -122,6 +124,12 @@ STUDIES: dict[str, TextStudy] = {
             "unlearn": {"steps": 20, "until": 0.3},
         },
         EQUAL_CLAIMS,
+        small=FEW,
+    ),
+    "text-enhanced-reach": TextStudy(
+        "What does reach the similar samples? (beyond E7)",
+        {**UTILITY, "stages": ["base", "before", "R0", "R1", "NPO_GDN", "NPO_GDN-1+5", "NPO_GDN-apart", *REACH]},
+        REACH_CLAIMS,
         small=FEW,
     ),
     "text-enhanced-sweep": TextStudy(

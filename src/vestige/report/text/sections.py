@@ -120,6 +120,7 @@ SECTIONS: dict[str, tuple[Callable[[TextMaterial], Section], ...]] = {
                       enhanced.summary, *AFTER[1:]),
     "text-enhanced-equal": (enhanced.ablation, enhanced.each_target, enhanced.performance, enhanced.pareto,
                             enhanced.summary, *AFTER[1:]),
+    "text-enhanced-reach": (enhanced.ablation, enhanced.pareto, enhanced.summary, *AFTER[1:]),
     "text-enhanced-sweep": (enhanced.sweep, enhanced.pareto, enhanced.summary, *AFTER[1:]),
 }  # fmt: skip
 """Study → the sections of its page, in order. A study that is not named here gets the generic ones."""

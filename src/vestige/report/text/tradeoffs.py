@@ -101,7 +101,7 @@ def by_target(material: TextMaterial, group: str, *, parts: bool) -> tuple[Panel
     for method in enhanced_methods(config):
         lot = of_method(config, method)
         pair = plain_and_enhanced(config, method)
-        stages.append(tuple(name for name in lot if (parts and not lot[name].is_protected) or name in pair))
+        stages.append(tuple(name for name in lot if (parts and not lot[name].is_ours) or name in pair))
     lots = stages if parts else [tuple(name for lot in stages for name in lot)]
     return tuple(chart for lot in lots for chart in charts.changes(material, ARM, group, lot))
 
@@ -149,7 +149,7 @@ def over_m(material: TextMaterial, lines: Sequence[tuple[str, str, str]], headin
 def _swept(material: TextMaterial, method: str) -> list[tuple[str, int, float]]:
     """Name, m and γ of a method's stages that differ in these only."""
     lot = of_method(material.config, method).items()
-    return [(name, one.paraphrases, one.gamma) for name, one in lot if not one.is_protected and one.residual is None]
+    return [(name, one.paraphrases, one.gamma) for name, one in lot if not one.is_ours and one.residual is None]
 
 
 LEAST_DOSES = 3

@@ -34,7 +34,7 @@ def plain_and_enhanced(config: TextStudyConfig, method: str) -> tuple[str | None
 
 def is_papers(stage: TextStage) -> bool:
     """Whether a stage is the paper's scheme."""
-    return stage.paraphrases > 0 and stage.gamma > 0 and not stage.is_protected
+    return stage.paraphrases > 0 and stage.gamma > 0 and not stage.is_ours
 
 
 def adds(stage: TextStage) -> str:
@@ -46,4 +46,6 @@ def adds(stage: TextStage) -> str:
         parts.append(f"{stage.paraphrases} paraphrase{'s' if stage.paraphrases > 1 else ''} too")
     if stage.gamma:
         parts.append(f"noise of {stage.gamma:g}" + ("" if stage.paraphrases else " only"))
-    return ", ".join(parts + (["near pairs held"] if stage.is_protected else []))
+    fate = {"retained": [], "apart": ["similar samples not retained"], "forgotten": ["similar samples too"]}
+    parts += fate[stage.similar] + (["near pairs held"] if stage.is_protected else [])
+    return ", ".join(parts)

@@ -19,10 +19,12 @@ QUESTIONS = {
     "text-methods": "Which method makes a language model forget, and only that?",
     "text-enhanced": "Do noise and paraphrases remove what similar samples keep, and at what price?",
     "text-enhanced-equal": "Are noise and paraphrases better where the target is forgotten alike?",
+    "text-enhanced-reach": "What does reach the similar samples?",
     "text-enhanced-sweep": "How much noise, and how many paraphrases?",
 }
 EXPERIMENTS = {"text-similar": "E3", "text-target": "E4", "text-heldout": "E5", "quickstart-text": "E4",
-               "text-enhanced": "E7", "text-enhanced-equal": "E7", "text-enhanced-sweep": "E7"}  # fmt: skip
+               "text-enhanced": "E7", "text-enhanced-equal": "E7",
+               "text-enhanced-reach": "E7", "text-enhanced-sweep": "E7"}  # fmt: skip
 """The experiment's number in the specification of the paper's experiments."""
 SAID = {
     "base": "before any fine-tuning",
@@ -97,7 +99,7 @@ def headline(material: TextMaterial) -> str:
         return nothing
     if study == "text-similar":
         return between(material, "with", "similar", "the similar samples in training")
-    if study == "text-enhanced-sweep":
+    if study in ("text-enhanced-sweep", "text-enhanced-reach"):
         return of_sweep(material)
     if study.startswith("text-enhanced"):
         return of_enhanced(material)
@@ -201,7 +203,7 @@ def of_enhanced(material: TextMaterial) -> str:
 
 
 def of_sweep(material: TextMaterial) -> str:
-    """E7's sweep: which stage leaves least of the similar samples, what noise alone leaves at least, what it costs."""
+    """Which stage leaves least of the similar samples, what noise alone leaves at least, what it costs."""
     config = material.config
     left = {
         name: value
