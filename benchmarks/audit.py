@@ -40,7 +40,11 @@ EXPECTED = {
     "retrained, near-copies kept": "carried",
     "retrained without near-copies": "forgotten",
 }
-ROOMS = {"images": ("image", audit_images), "texts": ("text", audit_texts)}
+BLIND = "texts without data"
+WITHOUT_DATA = {**EXPECTED, "retrained, near-copies kept": "still_known", "as it was": "still_known"}
+"""Without training data it cannot be said whose doing it is: *cannot tell*, but still known."""
+ROOMS = {"images": ("image", audit_images), "texts": ("text", audit_texts), BLIND: ("text", audit_texts)}
+SAID = {**WORDS, "still_known": "cannot tell whose doing, but still known"}
 OUT = Path(__file__).parents[1] / "docs" / "results" / "audit-planted.json"
 HEAD = """# Does the audit give planted cases the right verdict?
 
@@ -62,27 +66,38 @@ def judge(name: str, seed: int, folder: Path, references: int) -> dict[str, Any]
     modality, room = ROOMS[name]
     record, never, planted = room.cases(*_arguments(name, seed, references))
     found = {}
-    for case, (trained, model) in planted.items():
-        written = _written(name, seed, references, case, record.ids)
-        material = Material(modality, trained, never, record.ids, f"{seed}-{len(trained)}")
-        audit = Audit(written, material, room.subject(written, model), Store(folder / str(seed)), "")
+    for case in _expected(name):
+        trained, model = planted[case]
+        written, more = _written(name, seed, references, case, record.ids), []
+        source = f"{seed}-{len(trained)}"
+        if name == BLIND:
+            usual = _written("texts", seed, references, case, record.ids)
+            more, trained = [room.subject(usual, None).learn(trained, seed)], room.without_copies(trained)
+        material = Material(modality, trained, never, record.ids, source)
+        audit = Audit(written, material, room.subject(written, model, *more), Store(folder / str(seed)), "")
         report = audit.report(lambda message: None)
         (verdict,), (evidence,) = report["verdicts"], report["evidence"]
         numbers = {one["test"]: [one["value"], one["before"], *one["hid"]] for one in evidence["readings"]}
-        found[case] = {"name": verdict["name"], "reason": verdict["reason"], "left": verdict["left"],
+        said = "still_known" if report["numbers"]["still_known"] else verdict["name"]
+        found[case] = {"name": said, "reason": verdict["reason"], "left": verdict["left"],
                        "kept": len(report["found"]["kept"]), "after, before, hid": numbers}  # fmt: skip
     return found
 
 
 def _written(name: str, seed: int, references: int, case: str, records: tuple[str, ...]) -> Written:
-    usual = ROOMS[name][1].REQUEST
+    usual = audit_texts.BLIND if name == BLIND else ROOMS[name][1].REQUEST
     request = {**usual, "model": {**usual["model"], "after": f"planted:{case}"}, "records": records, "policy": "keep",
                "method": "given", "seed": seed, "references": references}  # fmt: skip
     return Written(AuditRequest.model_validate(request), Path("planted.yaml"), {})
 
 
 def _arguments(name: str, seed: int, references: int) -> tuple[Any, ...]:
-    return (seed,) if name == "images" else (seed, _written(name, seed, references, "none", ("planted",)))
+    return (seed,) if name == "images" else (seed, _written("texts", seed, references, "none", ("planted",)))
+
+
+def _expected(name: str) -> dict[str, str]:
+    """Case → the right verdict."""
+    return WITHOUT_DATA if name == BLIND else EXPECTED
 
 
 def page(content: dict[str, Any]) -> str:
@@ -91,14 +106,14 @@ def page(content: dict[str, Any]) -> str:
     for name, found in content.items():
         seeds = found["seeds"]
         rows = []
-        for case, expected in EXPECTED.items():
+        for case, expected in _expected(name).items():
             lot = [one[case]["name"] for one in seeds.values()]
             right, n = lot.count(expected), len(lot)
             share, low, high = share_interval(right, n)
-            wrong = ", ".join(f"{WORDS[one]} (seed {seed})" for seed, one in zip(seeds, lot, strict=True)
+            wrong = ", ".join(f"{SAID[one]} (seed {seed})" for seed, one in zip(seeds, lot, strict=True)
                               if one != expected)  # fmt: skip
             spread = f"{share:.2f} [{low:.2f}, {high:.2f}]"
-            rows.append((case, WORDS[expected], f"{right} of {n}", spread, wrong or "–"))
+            rows.append((case, SAID[expected], f"{right} of {n}", spread, wrong or "–"))
         parts.append(
             f"## {name.capitalize()}\n\n"
             + table(("case", "right verdict", "right", "share", "wrong verdicts"), rows)
@@ -106,7 +121,7 @@ def page(content: dict[str, Any]) -> str:
             f"time, one thread on a shared machine ({found['machine']}). `python benchmarks/audit.py {name}`.\n"
         )
         missed = [(seed, case, one["reason"]) for seed, cases in seeds.items() for case, one in cases.items()
-                  if one["name"] != EXPECTED[case]]  # fmt: skip
+                  if one["name"] != _expected(name)[case]]  # fmt: skip
         if missed:
             parts.append("The reasons of wrong verdicts:\n\n" + table(("seed", "case", "reason"), missed) + "\n")
     return "\n".join(parts)
@@ -143,7 +158,7 @@ def main() -> None:
         write_json(given.out, content)
         write_text(given.out.with_suffix(".md"), page(content))
         wrong = [f"{case}: {one['name']} ({one['reason']})" for case, one in said.items()
-                 if one["name"] != EXPECTED[case]]  # fmt: skip
+                 if one["name"] != _expected(given.what)[case]]  # fmt: skip
         print(f"seed {seed}: {took:.0f} s, {len(wrong)} wrong; {'; '.join(wrong)}", flush=True)
 
 

@@ -114,7 +114,7 @@ class Audit:
         name = self._name("found", list(self.material.forget), request.similar, choice)
         if not self.store.has("data", name):
             start = time.time()
-            say("find: looking for similar records")
+            say("find: nothing to look through" if self.blind else "find: looking for similar records")
             facts = finding.find(self.written, self.material, say)
             self.store.save("data", name, {"what": "found", **facts}, {}, provenance.clock(start))
         return self.store.load("data", name).facts

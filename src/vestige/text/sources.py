@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -86,15 +87,8 @@ def unpickled(folder: Path) -> Path:
     name = f"{folder.resolve().name}-{hashlib.sha256(digests.encode()).hexdigest()[:16]}"
 
     def fill(draft: Path) -> None:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        auto: Any = AutoModelForCausalLM
-        network = auto.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, use_safetensors=False, weights_only=True,
-            dtype=torch.float32,
-        )  # fmt: skip
-        network.save_pretrained(draft)
-        AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False).save_pretrained(draft)
+        _network(folder, use_safetensors=False, weights_only=True).save_pretrained(draft)
+        tokenizer(folder).save_pretrained(draft)
 
     return _made(data_folder() / "models" / name, folder, fill)
 
@@ -113,23 +107,29 @@ def folder(source: str) -> Path:
 
 def load(source: str) -> tuple[nn.Module, Any]:
     """The network, weights float32, and its tokenizer. Raises InputError for files that cannot be read."""
+    path = folder(source)
+    with quiet():
+        return _network(path, use_safetensors=True), tokenizer(path)
+
+
+def _network(path: Path, **how: Any) -> Any:
+    """The network in a folder, weights float32. how: of which files it is read."""
     from transformers import AutoModelForCausalLM
 
-    path = folder(source)
     auto: Any = AutoModelForCausalLM
-    with quiet():
-        try:
-            network, report = auto.from_pretrained(
-                path, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,
-                output_loading_info=True,
-            )  # fmt: skip
-        except Exception as error:
-            # The library raises many kinds for damaged files, those of its Rust parts among them.
-            raise InputError(f"{path} cannot be read as a language model: {_first_line(error)}") from None
+    try:
+        network, report = auto.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True, **how
+        )
+    except UnpicklingError:
+        raise InputError(f"{path}: its pickle holds more than tensors, and is not read") from None
+    except Exception as error:
+        # The library raises many kinds for damaged files, those of its Rust parts among them.
+        raise InputError(f"{path} cannot be read as a language model: {_first_line(error)}") from None
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise InputError(f"the weights in {path} are not whole: {missing[0]} is missing ({len(missing)} in all)")
-    return network, tokenizer(path)
+    return network
 
 
 def tokenizer(path: Path) -> Any:
@@ -267,6 +267,8 @@ def _made(final: Path, source: Path, fill: Callable[[Path], None]) -> Path:
             raise InputError(
                 f"{source} could not be made into {final}: {_first_line(error)}; set VESTIGE_DATA to a folder with room"
             ) from None
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{source} cannot be read as a language model: {_first_line(error)}") from None
     finally:
