@@ -9,7 +9,7 @@ import pytest
 
 from test_audit_input import changed, pairs, refused
 from vestige import assets, text
-from vestige.audit import folder
+from vestige.audit import folder, own
 from vestige.audit.check import check
 from vestige.audit.conduct import subject_of
 from vestige.audit.request import read
@@ -93,6 +93,16 @@ def test_the_same_question_with_other_answers_is_the_nearest_control(tmp_path):
     assert material.trained.ids[1:] == tuple(f"retain/p/{at}" for at in range(6))
 
 
+def test_another_model_under_the_same_name_is_another_request(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    found = set()
+    for content in ("a", "b"):
+        (tmp_path / "theirs" / "config.json").write_text(content)
+        change = ("method: NPO", "method: given"), ("model:", "model:\n  after: theirs")
+        found.add(own.code(read(request(tmp_path, NEVER, KEPT, *change))))
+    assert len(found) == 2
+
+
 def test_records_of_a_file_and_what_an_earlier_request_removed(tmp_path):
     (tmp_path / "asked.jsonl").write_text(json.dumps({**OTHERWISE, "id": "a/7"}), encoding="utf-8")
     path = request(tmp_path, NEVER, KEPT, ("method: NPO", "records_file: asked.jsonl"), record=RECORD)
@@ -150,7 +160,7 @@ SCRIPT = "<script>document.title = 'run'</script>"
 @pytest.mark.timeout(900)
 def test_a_model_that_never_saw_the_record_from_its_plan_to_its_page(run, taught, tmp_path):
     after = ("model:", f"model:\n  after: {taught[0] / 'clean'}")
-    path = ready(tmp_path, taught, ("method: NPO", "method: given"), after)
+    path = ready(tmp_path, taught, ("method: NPO", "method: given\ngate: forgotten == records"), after)
     status, out, _ = run("audit", path, "--plan", "--out", "audit")
     assert status == 0
     assert "Similar records were not looked for: there is no training data." in " ".join(out.split())
@@ -168,6 +178,9 @@ def test_a_model_that_never_saw_the_record_from_its_plan_to_its_page(run, taught
 
     # What a kill leaves: an answer is missing, and the end.
     wanted = (place / "result.json").read_bytes()
+    (first, *_) = record["evidence"][0]["readings"][0]["without"]
+    (place / "result.json").write_bytes(wanted.replace(json.dumps(first).encode(), json.dumps(first + 1).encode(), 1))
+    assert any("answer, without" in one for one in check(place / "result.json"))
     lot = (place / "outputs").iterdir()
     shutil.rmtree(next(one for one in lot if '"after"' in (one / "result.json").read_text()))
     (place / "result.json").unlink()
