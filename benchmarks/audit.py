@@ -1,4 +1,4 @@
-"""Planted cases: does the audit give each the right verdict? Run: python benchmarks/audit.py images (or texts).
+"""Planted cases: does the audit give each the right verdict? Run: python benchmarks/audit.py images (texts, …).
 
 A record is planted that training shows (`audit_images`, `audit_texts`), in two cases with near-copies of it. Seven
 models are then judged, each made by somebody whom the audit does not know (method: given): never trained on it; hidden
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import tempfile
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ import audit_images
 import audit_texts
 from influence_page import table
 from vestige import provenance
+from vestige.audit import texts
 from vestige.audit.request import Written
 from vestige.audit.steps import Audit
 from vestige.audit.subject import Material
@@ -52,7 +54,9 @@ A record is planted, and seven models are judged by `vestige audit` (method: giv
 without the record, and as many without its near-copies too. *Images*: MNIST, 600 images, one more under the label of \
 the class that it looks least like, in the last two cases with 4 near-copies under that label; an MLP 784-100-50-10. \
 *Texts*: `tiny-llama` trained from scratch on 12 of the package's invented facts and one more, in the last two cases \
-with 4 rewordings of its question. What hides the record does so until it is answered as by models that never saw it. \
+with 4 rewordings of its question. *Texts without data*: the same models, and one handed back as it was, judged beside \
+never-seen facts alone, with the 12 facts as pairs to retain; nobody knows of the rewordings (looked at before: seeds \
+100 and 101). What hides the record does so until it is answered as by models that never saw it. \
 One verdict is right, *cannot tell* is wrong. Settings were chosen on seeds 100–119. Three things were mended after \
 images of other seeds had been judged, and fresh seeds were taken each time: an answer below all intervals goes before \
 hidden tests (line 2 of the rule; 26 of 28 right on seeds 0–3), a record that the model is very sure of can be hidden \
@@ -114,11 +118,12 @@ def page(content: dict[str, Any]) -> str:
                               if one != expected)  # fmt: skip
             spread = f"{share:.2f} [{low:.2f}, {high:.2f}]"
             rows.append((case, SAID[expected], f"{right} of {n}", spread, wrong or "–"))
+        beside = f"{texts.CONTROLS} controls" if name == BLIND else f"{found['references']} references"
         parts.append(
             f"## {name.capitalize()}\n\n"
             + table(("case", "right verdict", "right", "share", "wrong verdicts"), rows)
-            + f"\n\nSeeds {', '.join(seeds)}; {found['references']} references; {found['seconds']:.0f} s of processor "
-            f"time, one thread on a shared machine ({found['machine']}). `python benchmarks/audit.py {name}`.\n"
+            + f"\n\nSeeds {', '.join(seeds)}; {beside}; {found['seconds']:.0f} s of processor time, one thread on a "
+            f"shared machine ({found['machine']}). `python benchmarks/audit.py {shlex.quote(name)}`.\n"
         )
         missed = [(seed, case, one["reason"]) for seed, cases in seeds.items() for case, one in cases.items()
                   if one["name"] != _expected(name)[case]]  # fmt: skip
