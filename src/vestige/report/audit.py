@@ -280,13 +280,12 @@ def _fates(record: Record) -> Section:
     asked = [(name, "removed", "it was to be forgotten") for name in record["asked"]]
     rows = asked + [row for name, row in fates.items() if name not in record["asked"]]
     also = len(found["removed"]) - len(record["asked"])
+    more = f" and {also} similar to them" if also else ""
+    taken = f"{plural(len(found['removed']), 'record')} taken out of training: {len(record['asked'])} asked for{more}. "
     return Section(
         "fates",
         "What was removed, what stayed, and why",
-        f"{plural(len(found['removed']), 'record')} taken out of training: {len(record['asked'])} asked for"
-        + (f" and {also} similar to them" if also else "")
-        + ". "
-        + record["foreseen"]["outcome"],
+        (taken if found["searched"] else "") + record["foreseen"]["outcome"],
         listing=Listing(
             f"{plural(len(rows), 'record')} and what became of each", ("Record", "Fate", "Why"), tuple(rows)
         ),

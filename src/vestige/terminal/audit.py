@@ -39,7 +39,10 @@ def show_audit_plan(record: dict[str, Any]) -> None:
     from rich.text import Text
 
     console, found = Console(width=100), record["found"]
-    for target in found["records"] if found["searched"] else ():
+    for target in found["records"]:
+        if not found["searched"]:
+            console.print(Text(target["id"], style="bold"), overflow="fold")
+            continue
         alike = sum(one["similar"] for one in target["neighbours"])
         head = f"{target['id']}, {target['label']}" if len(target["label"]) < 40 else target["id"]
         console.print(Text(f"{head}: {alike} similar", style="bold"), overflow="fold")
