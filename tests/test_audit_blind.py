@@ -11,7 +11,6 @@ from test_audit_input import changed, pairs, refused
 from vestige import assets, text
 from vestige.audit import folder, own
 from vestige.audit.check import check
-from vestige.audit.conduct import subject_of
 from vestige.audit.request import read
 from vestige.audit.subject import load
 from vestige.config import LMConfig, TextRecipe, TuneConfig
@@ -74,7 +73,8 @@ def test_what_cannot_be_without_training_data(run, tmp_path, changes, line, says
         ([*NEVER, {"id": "x", **RECORD}], KEPT, 2, "'controls/x' repeats the record"),
         ([*NEVER, ALMOST], KEPT, 2, "'controls/x' repeats the record"),
         (NEVER, [*KEPT, ALMOST], 3, "'retain/x' repeats the record"),
-        (NEVER, [*KEPT, OTHERWISE], 6, "different labels"),
+        ([*NEVER, OTHERWISE], KEPT, 2, "'controls/y' repeats the record"),
+        (NEVER, [*KEPT, OTHERWISE], 3, "or asks the same"),
         (NEVER[:3], KEPT, 2, "beside 4 never-seen records or more, and there are 3"),
         (NEVER, KEPT, 3, "steps on pairs that the model knows"),
         (NEVER, [{"question": "Who?"}], 3, "kept.jsonl"),
@@ -82,15 +82,6 @@ def test_what_cannot_be_without_training_data(run, tmp_path, changes, line, says
 )
 def test_pairs_that_cannot_stand_in(run, tmp_path, never, kept, line, says):
     refused(run, request(tmp_path, never, kept), line, says)
-
-
-def test_the_same_question_with_other_answers_is_the_nearest_control(tmp_path):
-    written = read(request(tmp_path, [*NEVER, OTHERWISE], KEPT))
-    material = load(written)
-    (name,) = material.forget
-    nearest = subject_of(written).controls(material.trained.take([name]), material.never)
-    assert nearest.y[0] == "A brown dog."
-    assert material.trained.ids[1:] == tuple(f"retain/p/{at}" for at in range(6))
 
 
 def test_another_model_under_the_same_name_is_another_request(tmp_path):
@@ -104,10 +95,12 @@ def test_another_model_under_the_same_name_is_another_request(tmp_path):
 
 
 def test_records_of_a_file_and_what_an_earlier_request_removed(tmp_path):
-    (tmp_path / "asked.jsonl").write_text(json.dumps({**OTHERWISE, "id": "a/7"}), encoding="utf-8")
+    other = {"id": "a/7", "question": "Who is Mull?", "answer": "A dog."}
+    (tmp_path / "asked.jsonl").write_text(json.dumps(other), encoding="utf-8")
     path = request(tmp_path, NEVER, KEPT, ("method: NPO", "records_file: asked.jsonl"), record=RECORD)
     material = load(read(path))
     assert material.forget[1] == "a/7"
+    assert material.trained.ids[2:] == tuple(f"retain/p/{at}" for at in range(6))
     with pytest.raises(InputError, match="'a/7' was removed by an earlier request"):
         load(read(path), gone=["a/7"])
 

@@ -186,7 +186,6 @@ def _without_data(written: Written, modality: str, gone: Sequence[str]) -> Mater
         _check_apart(written, name, parts[name], forget)
         source += digest
     trained = joined(forget, parts["retain"])
-    _contradictions(written, trained, forget.ids)
     _known(written, trained)
     return Material("text", trained, parts["controls"], forget.ids, source)
 
@@ -222,18 +221,15 @@ def _pairs(written: Written, *place: str) -> tuple[Samples, str]:
 
 
 def _check_apart(written: Written, name: str, lot: Samples, forget: Samples) -> None:
-    """Raise InputError where one of these pairs repeats a record; the same question with another answer does not."""
+    """Raise InputError where one of these pairs repeats a record or asks the same: the record raises its answer too."""
     from vestige.text import lexical, texts
-    from vestige.text.gate import plain
 
-    alike = lexical(texts(forget), texts(lot))
-    for row, at in (alike >= REPEATS).nonzero().tolist():
-        if plain(forget.x[row]) != plain(lot.x[at]) or plain(forget.y[row]) == plain(lot.y[at]):
-            raise written.wrong(
-                ("data", name),
-                f"{lot.ids[at]!r} repeats the record {forget.ids[row]!r} that must be forgotten (lexical similarity "
-                f"{float(alike[row, at]):.2f}, {REPEATS:g} is too much); leave it out",
-            )
+    repeated = (lexical(texts(forget), texts(lot)) >= REPEATS) | (lexical(list(forget.x), list(lot.x)) == 1)
+    for row, at in repeated.nonzero().tolist():
+        raise written.wrong(
+            ("data", name),
+            f"{lot.ids[at]!r} repeats the record {forget.ids[row]!r} that must go, or asks the same; leave it out",
+        )
 
 
 def _located(written: Written, *place: str) -> assets.Asset:
