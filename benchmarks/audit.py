@@ -1,4 +1,4 @@
-"""Planted cases: does the audit give each the right verdict? Run: python benchmarks/audit.py images (or texts).
+"""Planted cases: does the audit give each the right verdict? Run: python benchmarks/audit.py images (texts, …).
 
 A record is planted that training shows (`audit_images`, `audit_texts`), in two cases with near-copies of it. Seven
 models are then judged, each made by somebody whom the audit does not know (method: given): never trained on it; hidden
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import tempfile
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ import audit_images
 import audit_texts
 from influence_page import table
 from vestige import provenance
+from vestige.audit import texts
 from vestige.audit.request import Written
 from vestige.audit.steps import Audit
 from vestige.audit.subject import Material
@@ -40,7 +42,11 @@ EXPECTED = {
     "retrained, near-copies kept": "carried",
     "retrained without near-copies": "forgotten",
 }
-ROOMS = {"images": ("image", audit_images), "texts": ("text", audit_texts)}
+BLIND = "texts without data"
+WITHOUT_DATA = {**EXPECTED, "retrained, near-copies kept": "still_known", "as it was": "still_known"}
+"""Without training data it cannot be said whose doing it is: *cannot tell*, but still known."""
+ROOMS = {"images": ("image", audit_images), "texts": ("text", audit_texts), BLIND: ("text", audit_texts)}
+SAID = {**WORDS, "still_known": "cannot tell whose doing, but still known"}
 OUT = Path(__file__).parents[1] / "docs" / "results" / "audit-planted.json"
 HEAD = """# Does the audit give planted cases the right verdict?
 
@@ -48,7 +54,9 @@ A record is planted, and seven models are judged by `vestige audit` (method: giv
 without the record, and as many without its near-copies too. *Images*: MNIST, 600 images, one more under the label of \
 the class that it looks least like, in the last two cases with 4 near-copies under that label; an MLP 784-100-50-10. \
 *Texts*: `tiny-llama` trained from scratch on 12 of the package's invented facts and one more, in the last two cases \
-with 4 rewordings of its question. What hides the record does so until it is answered as by models that never saw it. \
+with 4 rewordings of its question. *Texts without data*: the same models, and one handed back as it was, judged beside \
+never-seen facts alone, with the 12 facts as pairs to retain; nobody knows of the rewordings (looked at before: seeds \
+100 and 101). What hides the record does so until it is answered as by models that never saw it. \
 One verdict is right, *cannot tell* is wrong. Settings were chosen on seeds 100–119. Three things were mended after \
 images of other seeds had been judged, and fresh seeds were taken each time: an answer below all intervals goes before \
 hidden tests (line 2 of the rule; 26 of 28 right on seeds 0–3), a record that the model is very sure of can be hidden \
@@ -62,27 +70,38 @@ def judge(name: str, seed: int, folder: Path, references: int) -> dict[str, Any]
     modality, room = ROOMS[name]
     record, never, planted = room.cases(*_arguments(name, seed, references))
     found = {}
-    for case, (trained, model) in planted.items():
-        written = _written(name, seed, references, case, record.ids)
-        material = Material(modality, trained, never, record.ids, f"{seed}-{len(trained)}")
-        audit = Audit(written, material, room.subject(written, model), Store(folder / str(seed)), "")
+    for case in _expected(name):
+        trained, model = planted[case]
+        written, more = _written(name, seed, references, case, record.ids), []
+        source = f"{seed}-{len(trained)}"
+        if name == BLIND:
+            usual = _written("texts", seed, references, case, record.ids)
+            more, trained = [room.subject(usual, None).learn(trained, seed)], room.without_copies(trained)
+        material = Material(modality, trained, never, record.ids, source)
+        audit = Audit(written, material, room.subject(written, model, *more), Store(folder / str(seed)), "")
         report = audit.report(lambda message: None)
         (verdict,), (evidence,) = report["verdicts"], report["evidence"]
         numbers = {one["test"]: [one["value"], one["before"], *one["hid"]] for one in evidence["readings"]}
-        found[case] = {"name": verdict["name"], "reason": verdict["reason"], "left": verdict["left"],
+        said = "still_known" if report["numbers"]["still_known"] else verdict["name"]
+        found[case] = {"name": said, "reason": verdict["reason"], "left": verdict["left"],
                        "kept": len(report["found"]["kept"]), "after, before, hid": numbers}  # fmt: skip
     return found
 
 
 def _written(name: str, seed: int, references: int, case: str, records: tuple[str, ...]) -> Written:
-    usual = ROOMS[name][1].REQUEST
+    usual = audit_texts.BLIND if name == BLIND else ROOMS[name][1].REQUEST
     request = {**usual, "model": {**usual["model"], "after": f"planted:{case}"}, "records": records, "policy": "keep",
                "method": "given", "seed": seed, "references": references}  # fmt: skip
     return Written(AuditRequest.model_validate(request), Path("planted.yaml"), {})
 
 
 def _arguments(name: str, seed: int, references: int) -> tuple[Any, ...]:
-    return (seed,) if name == "images" else (seed, _written(name, seed, references, "none", ("planted",)))
+    return (seed,) if name == "images" else (seed, _written("texts", seed, references, "none", ("planted",)))
+
+
+def _expected(name: str) -> dict[str, str]:
+    """Case → the right verdict."""
+    return WITHOUT_DATA if name == BLIND else EXPECTED
 
 
 def page(content: dict[str, Any]) -> str:
@@ -91,22 +110,23 @@ def page(content: dict[str, Any]) -> str:
     for name, found in content.items():
         seeds = found["seeds"]
         rows = []
-        for case, expected in EXPECTED.items():
+        for case, expected in _expected(name).items():
             lot = [one[case]["name"] for one in seeds.values()]
             right, n = lot.count(expected), len(lot)
             share, low, high = share_interval(right, n)
-            wrong = ", ".join(f"{WORDS[one]} (seed {seed})" for seed, one in zip(seeds, lot, strict=True)
+            wrong = ", ".join(f"{SAID[one]} (seed {seed})" for seed, one in zip(seeds, lot, strict=True)
                               if one != expected)  # fmt: skip
             spread = f"{share:.2f} [{low:.2f}, {high:.2f}]"
-            rows.append((case, WORDS[expected], f"{right} of {n}", spread, wrong or "–"))
+            rows.append((case, SAID[expected], f"{right} of {n}", spread, wrong or "–"))
+        beside = f"{texts.CONTROLS} controls" if name == BLIND else f"{found['references']} references"
         parts.append(
             f"## {name.capitalize()}\n\n"
             + table(("case", "right verdict", "right", "share", "wrong verdicts"), rows)
-            + f"\n\nSeeds {', '.join(seeds)}; {found['references']} references; {found['seconds']:.0f} s of processor "
-            f"time, one thread on a shared machine ({found['machine']}). `python benchmarks/audit.py {name}`.\n"
+            + f"\n\nSeeds {', '.join(seeds)}; {beside}; {found['seconds']:.0f} s of processor time, one thread on a "
+            f"shared machine ({found['machine']}). `python benchmarks/audit.py {shlex.quote(name)}`.\n"
         )
         missed = [(seed, case, one["reason"]) for seed, cases in seeds.items() for case, one in cases.items()
-                  if one["name"] != EXPECTED[case]]  # fmt: skip
+                  if one["name"] != _expected(name)[case]]  # fmt: skip
         if missed:
             parts.append("The reasons of wrong verdicts:\n\n" + table(("seed", "case", "reason"), missed) + "\n")
     return "\n".join(parts)
@@ -143,7 +163,7 @@ def main() -> None:
         write_json(given.out, content)
         write_text(given.out.with_suffix(".md"), page(content))
         wrong = [f"{case}: {one['name']} ({one['reason']})" for case, one in said.items()
-                 if one["name"] != EXPECTED[case]]  # fmt: skip
+                 if one["name"] != _expected(given.what)[case]]  # fmt: skip
         print(f"seed {seed}: {took:.0f} s, {len(wrong)} wrong; {'; '.join(wrong)}", flush=True)
 
 

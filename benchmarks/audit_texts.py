@@ -34,15 +34,28 @@ REQUEST = {
 TRAINED: dict[tuple[Any, ...], nn.Module] = {}
 
 
+BLIND = {
+    **REQUEST,
+    "data": {"controls": "never seen", "retain": "the rest"},
+    "model": {"language": REQUEST["model"]["language"]},
+    "similar": {},
+}
+"""The same without training data: the near-copies are known to nobody."""
+
+
 @dataclass(frozen=True)
 class Planted(texts.Texts):
-    """The subject of a planted case: the model that is judged is handed over, and none is trained twice."""
+    """The subject of a planted case: the models are handed over, and none is trained twice."""
 
     model: nn.Module | None = None
+    first: nn.Module | None = None
 
     def given(self, samples: Samples) -> nn.Module:
         assert self.model is not None
         return self.model
+
+    def before(self, samples: Samples, seed: int) -> nn.Module:
+        return self.first or super().before(samples, seed)
 
     def learn(self, samples: Samples, seed: int) -> nn.Module:
         key = (samples.ids, seed)
@@ -51,10 +64,10 @@ class Planted(texts.Texts):
         return copy.deepcopy(TRAINED[key])
 
 
-def subject(written: Written, model: nn.Module | None) -> Planted:
+def subject(written: Written, model: nn.Module | None, first: nn.Module | None = None) -> Planted:
     plain = texts.Texts.of(written)
     recipe = plain.recipe.model_copy(update={"ask": AskConfig(max_new_tokens=4)})
-    return Planted(written, recipe, plain.own, plain.levels, model=model)
+    return Planted(written, recipe, plain.own, plain.levels, model=model, first=first)
 
 
 class Filter(nn.Module):
@@ -157,7 +170,13 @@ def cases(seed: int, written: Written) -> tuple[Samples, Samples, dict[str, tupl
         "over-unlearned": (alone, ascended(before, record)),
         "retrained, near-copies kept": (together, learn(joined(copies, rest), 30_000 + seed)),
         "retrained without near-copies": (together, clean),
+        "as it was": (alone, before),
     }  # fmt: skip
+
+
+def without_copies(trained: Samples) -> Samples:
+    """What an engineer without the training data knows of it: the record, and pairs to retain."""
+    return trained.without([name for name in trained.ids if name.startswith("planted/")])
 
 
 def _loss(model: Any, part: Samples) -> Tensor:

@@ -17,24 +17,28 @@ from vestige.types import InputError
 
 ROOT = Path(__file__).parents[1]
 NUMBERS = {"records": 2, "forgotten": 2, "carried": 0, "in_model": 0, "over_unlearned": 0, "cannot_tell": 0,
-           "left": 0.1, "utility_drop": 0.01, "utility": 0.02, "near_drop": None}  # fmt: skip
+           "still_known": 0, "left": 0.1, "utility_drop": 0.01, "utility": 0.02, "near_drop": None}  # fmt: skip
 NONE = (-10.0, -11.0, -9.5, -10.5, -10.2, -9.8)
 SOME = (2.0, 3.0, 2.5, 2.2, 2.8, 2.6)
 DAMAGED = Reading("near", True, False, 1.0, 8.0, (8.0, 9.0, 8.5, 8.2))
 NO_RISE = (0.0, -0.1, 0.1, 0.05, -0.05, 0.0)
 
 
-def evidence(answer=-10.0, probe=-1.0, rebound=0.0, *, similar=False, hid=((1.0, 0.0), (-1.0, 2.0)), **fields):
+def evidence(
+    answer=-10.0, probe=-1.0, rebound=0.0, *, similar=False, known=True, hid=((1.0, 0.0), (-1.0, 2.0)), **fields
+):  # fmt: skip
     """Evidence of one record; similar: models trained without it, but with its similar records, still know it.
 
-    hid: probe and rebound of the copies of the model before in which the audit hid it.
+    known: whether the model before shows it. hid: probe and rebound of the copies of the model before in which the
+    audit hid it.
     """
     probed, risen = zip(*hid, strict=True)
     probes = tuple(value / 10 for value in NONE)
-    known = tuple(value / 5 for value in SOME)
+    some = tuple(value / 5 for value in SOME)
+    shown, sure = (5.0, 1.0) if known else (-10.0, -1.0)
     readings = (
-        Reading("answer", True, False, answer, 5.0, SOME if similar else NONE, NONE if similar else ()),
-        Reading("probe", True, True, probe, 1.0, known if similar else probes, probes if similar else (), hid=probed),
+        Reading("answer", True, False, answer, shown, SOME if similar else NONE, NONE if similar else ()),
+        Reading("probe", True, True, probe, sure, some if similar else probes, probes if similar else (), hid=probed),
         Reading("rebound", False, True, rebound, 0.0, NO_RISE, NO_RISE if similar else (), hid=risen),
     )
     return Evidence("r", "references", 4 if similar else 0, False, readings, **fields)
@@ -62,6 +66,11 @@ def evidence(answer=-10.0, probe=-1.0, rebound=0.0, *, similar=False, hid=((1.0,
         (evidence(answer=float("nan")), "cannot_tell"),
         (evidence(answer=None), "cannot_tell"),
         (replace(evidence(answer=4.0), null="controls", similar_kept=2), "cannot_tell"),
+        (replace(evidence(answer=4.0), null="controls", similar_kept=None), "cannot_tell"),
+        (replace(evidence(probe=0.5), null="controls", similar_kept=None), "in_model"),
+        (replace(evidence(rebound=2.0), null="controls", similar_kept=None), "in_model"),
+        (replace(evidence(), null="controls", similar_kept=None), "forgotten"),
+        (replace(evidence(known=False), null="controls", similar_kept=None), "cannot_tell"),
         (evidence(near=DAMAGED, near_accuracy=(1.0, 0.4)), "over_unlearned"),
         (evidence(near=DAMAGED, near_accuracy=(1.0, 0.95)), "forgotten"),
     ],
@@ -122,6 +131,15 @@ def test_records_that_cannot_be_told_leave_the_gate_open_only_where_they_decide(
     assert gate.judge("forgotten == records", open_).status == 4
     assert gate.judge("forgotten == records", open_ | {"forgotten": 0, "carried": 1}).status == 100
     assert gate.judge("cannot_tell == 0", open_).status == 4
+
+
+def test_a_record_that_is_still_known_is_not_forgotten_whoever_taught_it():
+    known = decide(replace(evidence(answer=4.0), null="controls", similar_kept=None))
+    told = verdict.numbers([known], {}, 0.02)
+    assert (told["cannot_tell"], told["still_known"]) == (1, 1)
+    assert "nobody could look for similar records" in known.reason
+    assert gate.judge("forgotten == records", told).status == 100
+    assert gate.judge("forgotten == records", told | {"still_known": 0}).status == 4
 
 
 @pytest.mark.parametrize("text", ["forgotten = 2", "forgotten ==", "(left < 1", "__import__('os')", "left < 1 1", ""])

@@ -231,7 +231,29 @@ def test_a_language_model_in_pickles_is_refused(run, tmp_path):
     (tmp_path / "model").mkdir()
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "pytorch_model.bin"):
         (tmp_path / "model" / name).write_text("{}")
-    refused(run, text_request(tmp_path, pairs(), ("tiny-llama", "model")), 5, "a pickle, which may run code")
+    refused(run, text_request(tmp_path, pairs(), ("tiny-llama", "model")), 5, "set model.allow_pickle: true")
+
+
+def test_pickled_weights_of_a_language_model_are_read_as_plain_tensors_where_named(run, tmp_path, monkeypatch):
+    from vestige import text
+    from vestige.audit.conduct import subject_of
+    from vestige.audit.request import read
+    from vestige.config import LMConfig
+
+    monkeypatch.setenv("VESTIGE_DATA", str(tmp_path / "own"))
+    made = text.build(LMConfig(source="tiny-llama"), generator=torch.Generator().manual_seed(3))
+    made.causal.save_pretrained(tmp_path / "model")
+    made.tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    weights = tmp_path / "model" / "pytorch_model.bin"
+    torch.save(made.causal.state_dict(), weights)
+    named = ("  language: {source: tiny-llama", "  allow_pickle: true\n  language: {source: model")
+    path = text_request(tmp_path, pairs(), named, ("  tune: {epochs: 1, lr: 0.01, batch: 4}\n", ""))
+    read_back = subject_of(read(path)).before(Samples((), np.array([]), np.array([])), 0)
+    assert all(torch.equal(*pair) for pair in zip(made.parameters(), read_back.parameters(), strict=True))
+    for spoilt, says in (({"a": pairs}, "holds more than tensors"), ({"a": torch.ones(1)}, "is missing")):
+        torch.save(spoilt, weights)
+        refused(run, path, 6, says)
 
 
 def test_what_is_no_report_and_no_folder_of_audits(run, tmp_path):

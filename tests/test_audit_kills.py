@@ -1,5 +1,7 @@
 """An audit that is killed, or is not alone, ends in the same report."""
 
+import errno
+import math
 import multiprocessing
 import os
 import shutil
@@ -8,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,6 +84,37 @@ def test_the_second_of_two_audits_is_refused_or_waits(tmp_path):
         time.sleep(1.0)
         assert waiting.poll() is None
     assert waiting.communicate(timeout=60)[0] == "in\n"
+
+
+def test_a_full_disk_loses_nothing_that_was_finished(run, npz, tmp_path, monkeypatch):
+    path = write(tmp_path / "request.yaml")
+    writes, room = [], math.inf
+
+    def limited(method):
+        def call(self, *arguments, **named):
+            writes.append(self)
+            if len(writes) > room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+            return method(self, *arguments, **named)
+
+        return call
+
+    for name in ("write_bytes", "write_text"):
+        monkeypatch.setattr(Path, name, limited(getattr(Path, name)))
+    status = run("audit", path, "--out", "whole")[0]
+    wanted, total = result(tmp_path / "whole"), len(writes)
+    for share in (0.3, 0.7, 1.0):
+        writes, room = [], round(share * (total - 1))
+        full, out, err = run("audit", path, "--out", "full")
+        assert (full, out) == (2, "")
+        assert "No space left on device" in err
+        kept = {file: file.read_bytes() for file in (tmp_path / "full").glob("001-*/*/[!.]*/*")}
+        assert not list((tmp_path / "full").glob("001-*/*/.*"))
+        room = math.inf
+        assert run("audit", path, "--out", "full")[0] == status
+        assert result(tmp_path / "full") == wanted
+        assert all(file.read_bytes() == content for file, content in kept.items())
+        shutil.rmtree(tmp_path / "full")
 
 
 def test_two_audits_on_one_folder_lose_nothing(npz, tmp_path):

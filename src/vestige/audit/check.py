@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vestige import store
 from vestige.audit import folder, gate, verdict
 from vestige.types import InputError
 
 TOLERANCE = 1e-9
+NONE = np.empty((0, 0))
 
 
 def check(path: Path) -> list[str]:
@@ -66,6 +69,10 @@ def _answers(root: Path, record: dict[str, Any]) -> list[str]:
             beside = ("without", "free", "hid") if evidence["null"] == "references" else ("hid",)
             pairs += [(what, value, lot.get(test)) for what in beside
                       for value, lot in zip(one[what], lots[what], strict=True)]  # fmt: skip
+            if evidence["null"] == "controls":
+                pairs += [(what, value, column) for what, model in (("without", "after"), ("before_null", "before"))
+                          for value, column in zip(one[what], models[model].get(f"{test} of controls", NONE).T,
+                                                   strict=True)]  # fmt: skip
             for what, said, stored in pairs:
                 if said is not None and (stored is None or abs(said - float(stored[at])) > TOLERANCE):
                     found.append(

@@ -86,7 +86,7 @@ def plan(written: Written, root: Path, say: Say) -> dict[str, Any]:
             "kind": "audit plan",
             "modality": audit.material.modality,
             "asked": list(audit.material.forget),
-            "trained_on": len(audit.material.trained),
+            "trained_on": None if audit.blind else len(audit.material.trained),
             "after_request": lot[-1].number if lot else 0,
             "found": {
                 key: found[key] for key in ("by", "rule", "null", "searched", "records", "removed", "kept", "ask")

@@ -27,6 +27,8 @@ def find(written: Written, material: Material, say: Say) -> Found:
     `measure` does.
     """
     request, trained = written.request, material.trained
+    if request.data.source is None:
+        return _not_looked(material)
     everything = both(trained, material.never)
     by = measure(written, material)
     k = min(request.similar.k + NEAR, len(everything) - 1)
@@ -74,6 +76,27 @@ def find(written: Written, material: Material, say: Say) -> Found:
                  for record in records},
         "not_controls": sorted({one["id"] for record in records for one in record["neighbours"]
                                 if one["similar"] and one["fate"] == "unseen"}),
+    }  # fmt: skip
+
+
+def _not_looked(material: Material) -> Found:
+    """What `find` says where there is no training data to look through; neighbours are those of the pairs to retain."""
+    from vestige.text import lexical, texts
+
+    retain = material.trained.without(material.forget)
+    order = lexical(texts(material.trained.take(material.forget)), texts(retain)).argsort(descending=True, stable=True)
+    return {
+        "by": None,
+        "searched": 0,
+        "rule": "similar records were not looked for: there is no training data",
+        "null": None,
+        "records": [{"id": name, "label": "", "neighbours": []} for name in material.forget],
+        "removed": list(material.forget),
+        "kept": [],
+        "ask": [],
+        "near": {name: [retain.ids[at] for at in row[:NEAR].tolist()]
+                 for name, row in zip(material.forget, order, strict=True)},
+        "not_controls": [],
     }  # fmt: skip
 
 

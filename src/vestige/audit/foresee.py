@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 
-def outcome(scope: str, kept: int, removed: int) -> str:
-    """What the chosen scope will and will not achieve, in words."""
+def outcome(scope: str, kept: int | None, removed: int) -> str:
+    """What the scope will and will not achieve, in words. kept: None where nobody could look for similar records."""
+    if kept is None:
+        return (
+            "Similar records were not looked for: there is no training data. What they taught stays in the model, and "
+            "the audit cannot tell it from what the records themselves left."
+        )
     if not kept:
         return (
             "No similar record stays in training, so the best outcome is a model that never saw anything of the kind."

@@ -21,6 +21,7 @@ NAMES = {
     "in_model": "records still in the model itself",
     "over_unlearned": "records over-unlearned",
     "cannot_tell": "records of which this cannot be told",
+    "still_known": "of these, those that the model still knows, whoever taught them",
     "left": "the largest share left of what a record had added (0: none, 1: all)",
     "utility_drop": "accuracy (of text: recall) on other records, before − after",
     "utility": "the budget for it",
@@ -53,12 +54,13 @@ def parse(text: str) -> Node:
 def judge(text: str, numbers: Numbers) -> Outcome:
     """Whether the gate holds for these numbers.
 
-    Records of which the verdict cannot be told could be forgotten or not: where one of the two would pass and the
-    other not, the gate cannot be told either. A number that is None makes its comparison so.
+    Records of which the verdict cannot be told could be forgotten or not, if they are not still known: where one of the
+    two would pass and the other not, the gate cannot be told either. A number that is None makes its comparison so.
     """
-    node, open_ = parse(text), int(numbers["cannot_tell"] or 0)
+    node, known = parse(text), int(numbers["still_known"] or 0)
+    open_ = int(numbers["cannot_tell"] or 0) - known
     holds = node(numbers)
-    best = {**numbers, "cannot_tell": 0, "forgotten": (numbers["forgotten"] or 0) + open_}
+    best = {**numbers, "cannot_tell": known, "forgotten": (numbers["forgotten"] or 0) + open_}
     if holds is False and open_ and node(best) is not False:
         holds = None
     return Outcome(holds, {True: 0, False: 100, None: 4}[holds])

@@ -215,8 +215,7 @@ class Images:
         return own.classifier(model, few, "these weights")
 
     def _path(self, name: str) -> Path:
-        there = Path(name)
-        return there if there.exists() else self.written.path.parent / name
+        return own.beside(self.written, name)
 
     def _refused(self, field: str, load: Callable[[], nn.Module]) -> None:
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vestige.audit.request import Written
+from vestige.store import digest
 from vestige.types import InputError, Samples
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def read_weights(path: Path, *, allow_pickle: bool) -> dict[str, Tensor]:
 
 
 def code(written: Written) -> str:
-    """SHA-256 over the user's own modules that a request names, "" where it names none."""
+    """SHA-256 over the user's own modules and weights that a request names, "" where it names none."""
     import importlib.util
 
     asked, total = written.request.model, hashlib.sha256()
@@ -138,11 +139,18 @@ def code(written: Written) -> str:
         module = importlib.util.find_spec(name.partition(":")[0])
         if module is not None and module.origin:
             total.update(Path(module.origin).read_bytes())
-    for weights in (asked.weights, asked.after):
-        there = [place for place in (Path(weights or ""), written.path.parent / (weights or "")) if place.is_file()]
-        if weights and there:
-            total.update(there[0].read_bytes())
-    return total.hexdigest() if named or asked.weights or asked.after else ""
+    weights = [name for name in (asked.weights, asked.after, asked.language and asked.language.source) if name]
+    there = [place for name in weights if (place := beside(written, name)).exists()]
+    for place in there:
+        files = sorted(place.iterdir()) if place.is_dir() else [place]
+        total.update("".join(digest(file) for file in files if file.is_file()).encode())
+    return total.hexdigest() if named or there else ""
+
+
+def beside(written: Written, name: str) -> Path:
+    """A file or folder counts from where the command runs, else from the request's folder."""
+    there = written.path.parent / name
+    return there if not Path(name).exists() and there.exists() else Path(name)
 
 
 def _first_line(error: Exception) -> str:

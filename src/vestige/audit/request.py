@@ -150,6 +150,9 @@ seed: 0
 data:
   source: facts        # questions and answers: JSONL, CSV, Parquet, or a folder of these
   first: 8             # only the first 8 were trained on; the rest serves as never-seen records
+  # Where the training data is not there, these two instead, no tune, and records as pairs:
+  # controls: never.jsonl  # pairs that the model surely never saw, best of the records' form: the null of every test
+  # retain: kept.jsonl     # pairs that it answers, and should go on answering
 model:
   language: {{source: tiny-llama, precision: float32}}   # what tuning started from: folder, hub name, GGUF
   tune: {{epochs: 10, lr: 0.01, batch: 8}}               # how; leave it out if that cannot be done again

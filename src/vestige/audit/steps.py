@@ -86,19 +86,26 @@ class Audit:
         """What stands beside the model: other models, or matched controls."""
         return "references" if self.subject.trains else "controls"
 
+    @property
+    def blind(self) -> bool:
+        """Whether there is no training data: nobody can look for similar records."""
+        return self.written.request.data.source is None
+
     # -- steps ------------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
         """Everything that can be found wrong before training. Raises InputError."""
         _ = self.method
-        finding.measure(self.written, self.material)
-        self.subject.check(self.material)
+        if not self.blind:
+            finding.measure(self.written, self.material)
         if self.null == "controls" and len(self.material.never) < FEWEST:
+            train = "" if self.blind else ", or a way to train (model.train, recipe, tune)"
             raise self.written.wrong(
-                ("data",),
-                "this model cannot be trained here, so its answers stand beside never-seen records, and there are "
-                f"{len(self.material.never)}; give data.controls, or a way to train (model.train, recipe, tune)",
+                ("data", "controls"),
+                f"this model cannot be trained here, so its answers stand beside {FEWEST} never-seen records or more, "
+                f"and there are {len(self.material.never)}; give them as data.controls{train}",
             )
+        self.subject.check(self.material)
 
     def found(self, say: Say) -> Found:
         """Step 1: what repeats the records, and what becomes of it."""
@@ -107,7 +114,7 @@ class Audit:
         name = self._name("found", list(self.material.forget), request.similar, choice)
         if not self.store.has("data", name):
             start = time.time()
-            say("find: looking for similar records")
+            say("find: nothing to look through" if self.blind else "find: looking for similar records")
             facts = finding.find(self.written, self.material, say)
             self.store.save("data", name, {"what": "found", **facts}, {}, provenance.clock(start))
         return self.store.load("data", name).facts
@@ -117,7 +124,7 @@ class Audit:
         request, found = self.written.request, self.found(say)
         return {
             "method": self.method,
-            "outcome": foresee.outcome(request.scope, len(found["kept"]), len(found["removed"])),
+            "outcome": foresee.outcome(request.scope, self._kept(found), len(found["removed"])),
         }
 
     def costs(self, say: Say) -> list[dict[str, Any]]:
@@ -134,7 +141,7 @@ class Audit:
         samples = self.material.trained
         if self.parent is not None:
             return self.subject.restore(self.parent.store.load("models", self.parent.model).arrays, samples)
-        if self.written.request.model.weights:
+        if self.written.request.model.weights or not self.subject.trains:
             return self.subject.before(samples, self.written.request.seed)
         name = self._name("before")
         if not self.store.has("models", name):
@@ -174,7 +181,7 @@ class Audit:
         null = {what: [self.reference(*one, say) for one in lot] for what, lot in self.references().items()}
         hid = self._hidden(before, null["free"] or null["without"], say)
         return [
-            _evidence(name, at, self.subject.levels, self.null, len(found["kept"]), self.method == "retrain",
+            _evidence(name, at, self.subject.levels, self.null, self._kept(found), self.method == "retrain",
                       after, before, null["without"], null["free"], hid)
             for at, name in enumerate(self.material.forget)
         ]  # fmt: skip
@@ -197,7 +204,7 @@ class Audit:
             "request": request.model_dump(mode="json"),
             "asked": list(self.material.forget),
             "already_removed": list(self.parent.removed) if self.parent else [],
-            "trained_on": len(self.material.trained),
+            "trained_on": None if self.blind else len(self.material.trained),
             "found": {key: value for key, value in found.items()
                       if key not in ("schema_version", "fingerprint", "sha256", "what")},
             "foreseen": self.foreseen(say),
@@ -218,6 +225,10 @@ class Audit:
         }  # fmt: skip
 
     # -- parts ------------------------------------------------------------------------------------------------------
+
+    def _kept(self, found: Mapping[str, Any]) -> int | None:
+        """How many similar records stay in training, None where nobody could look."""
+        return None if self.blind else len(found["kept"])
 
     def _parts(self, found: Mapping[str, Any]) -> tuple[Samples, Samples]:
         trained = self.material.trained
@@ -341,7 +352,7 @@ def _tuples(near: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
 
 
 def _evidence(
-    name: str, at: int, levels: Mapping[str, bool], null: str, kept: int, retrained: bool,
+    name: str, at: int, levels: Mapping[str, bool], null: str, kept: int | None, retrained: bool,
     after: Asked, before: Asked, without: list[Asked], free: list[Asked], hid: list[Asked],
 ) -> Evidence:  # fmt: skip
     """The evidence on one record from what the models said."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from vestige import assets, similar
+from vestige.audit import own
 from vestige.audit.request import Written
-from vestige.config import Pair
-from vestige.types import InputError, Samples
+from vestige.config import Pair, fingerprint
+from vestige.types import InputError, Samples, joined
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +25,8 @@ Asked = Mapping[str, np.ndarray]
 class Material:
     """The data of an audit, loaded and checked.
 
-    trained: what the model before was trained on. never: what it never saw, may be empty. source: digest of all files.
+    trained: what the model before was trained on; where that is not there, the records and pairs to retain. never: what
+    it never saw, may be empty. source: digest of all files.
     """
 
     modality: str
@@ -115,20 +116,22 @@ def load(written: Written, gone: Sequence[str] = ()) -> Material:
     """
     request = written.request
     data = request.data
-    asset = _located(written, "data", "source")
     modality = "text" if request.model.language else "image"
+    if data.source is None:
+        return _without_data(written, modality, gone)
+    asset = _located(written, "data", "source")
     if asset.modality != modality:
         raise written.wrong(
             ("data", "source"), f"{data.source} holds {asset.modality} data, and the model takes {modality}"
         )
-    everything = _read(written, asset, "source")
+    everything = _read(written, asset, "data", "source")
     trained, never = _parted(written, everything, modality)
     _not_gone(written, gone)
     trained = trained.without(gone)
     source = asset.digest()
     if data.controls:
         other = _located(written, "data", "controls")
-        never = _as_controls(written, _read(written, other, "controls"), everything)
+        never = _as_controls(written, _read(written, other, "data", "controls"), everything)
         source += other.digest()
     forget = _records(written, trained, never)
     if len(forget) == len(trained):
@@ -155,8 +158,82 @@ def same(a: Samples, row: int, b: Samples) -> np.ndarray:
     return np.asarray(b.x == a.x[row])
 
 
+REPEATS = 0.7
+"""Lexical similarity of two pairs from which one repeats the other; rewordings among the invented facts reach 0.60."""
+
+
+def _without_data(written: Written, modality: str, gone: Sequence[str]) -> Material:
+    """What there is where the training data is not: the records as they are given, pairs to retain, controls."""
+    request = written.request
+    for place, asked, why in (
+        (("data",), modality == "image",
+         "an image classifier is audited beside its training data, on which tests refit its last layer and in which "
+         "near-copies are looked for; name data.source"),
+        (("model", "tune"), request.model.tune is not None,
+         "there is no training data to tune a model on again; leave it out, or name data.source"),
+        (("scope",), request.scope == "similar",
+         "similar records are looked for in the training data, which is not there; ask for exact, or name data.source"),
+    ):  # fmt: skip
+        if asked:
+            raise written.wrong(place, why)
+    forget, source = _as_given(written)
+    if again := set(forget.ids) & set(gone):
+        raise written.wrong(("records",), f"{min(again)!r} was removed by an earlier request in this folder already")
+    parts = {}
+    for name in ("retain", "controls"):
+        found, digest = _pairs(written, "data", name)
+        parts[name] = replace(found, ids=tuple(f"{name}/{one}" for one in found.ids))
+        _check_apart(written, name, parts[name], forget)
+        source += digest
+    trained = joined(forget, parts["retain"])
+    _known(written, trained)
+    return Material("text", trained, parts["controls"], forget.ids, source)
+
+
+def _as_given(written: Written) -> tuple[Samples, str]:
+    """The records to forget as the request itself has them, and the digest of their file; a pair's id is its words'."""
+    found: dict[str, Pair] = {}
+    for at, one in enumerate(written.request.records):
+        where = ("records", at)
+        if isinstance(one, str) or not one.answer.strip():
+            raise written.wrong(
+                where, "without training data a record is given by its words, {question: …, answer: …}, or in a file"
+            )
+        name = f"record/{fingerprint(one)}"
+        if name in found:
+            raise written.wrong(where, "this pair is named a second time; leave one of them out")
+        found[name] = one
+    questions, answers = ([getattr(one, part) for one in found.values()] for part in ("question", "answer"))
+    given = Samples(tuple(found), np.array(questions, dtype=object), np.array(answers, dtype=object))
+    if written.request.records_file is None:
+        return given, ""
+    more, digest = _pairs(written, "records_file")
+    return joined(given, more), digest
+
+
+def _pairs(written: Written, *place: str) -> tuple[Samples, str]:
+    """The pairs of a file that the request names, and its digest."""
+    asset = _located(written, *place)
+    if asset.modality != "text":
+        raise written.wrong(place, f"{asset.name} holds images, and the model takes text")
+    found = _read(written, asset, *place)
+    return replace(found, family=()), asset.digest()
+
+
+def _check_apart(written: Written, name: str, lot: Samples, forget: Samples) -> None:
+    """Raise InputError where one of these pairs repeats a record or asks the same: the record raises its answer too."""
+    from vestige.text import lexical, texts
+
+    repeated = (lexical(texts(forget), texts(lot)) >= REPEATS) | (lexical(list(forget.x), list(lot.x)) == 1)
+    for row, at in repeated.nonzero().tolist():
+        raise written.wrong(
+            ("data", name),
+            f"{lot.ids[at]!r} repeats the record {forget.ids[row]!r} that must go, or asks the same; leave it out",
+        )
+
+
 def _located(written: Written, *place: str) -> assets.Asset:
-    source = getattr(written.request.data, place[-1])
+    source = getattr(written.request.data if place[0] == "data" else written.request, place[-1])
     try:
         return assets.locate(_beside(written, source))
     except InputError as error:
@@ -164,12 +241,10 @@ def _located(written: Written, *place: str) -> assets.Asset:
 
 
 def _beside(written: Written, source: str) -> str:
-    """A relative path counts from where the command runs, else from the request's folder."""
-    there = written.path.parent / source
-    return str(there) if source not in assets.KNOWN and not Path(source).exists() and there.exists() else source
+    return source if source in assets.KNOWN else str(own.beside(written, source))
 
 
-def _read(written: Written, asset: assets.Asset, name: str) -> Samples:
+def _read(written: Written, asset: assets.Asset, *place: str) -> Samples:
     data = written.request.data
     try:
         if asset.modality == "image":
@@ -181,11 +256,11 @@ def _read(written: Written, asset: assets.Asset, name: str) -> Samples:
 
         found = load_texts(asset, question=data.question, answer=data.answer, id=data.id)
     except InputError as error:
-        raise written.wrong(("data", name), str(error)) from None
+        raise written.wrong(place, str(error)) from None
     empty = [one for one, answer in zip(found.ids, found.y, strict=True) if not answer.strip()]
     if empty:
         raise written.wrong(
-            ("data", name),
+            place,
             f"{len(empty)} of {len(found)} pairs have no answer, the first of them {empty[0]!r}; leave them out, or "
             "name the column of answers in data.answer",
         )
@@ -269,11 +344,8 @@ def _pair(written: Written, where: tuple[str, int], pair: Pair, trained: Samples
 def _from_file(written: Written, source: str, trained: Samples) -> list[str]:
     """The ids of the records that a file repeats, by their exact content."""
     place = ("records_file",)
-    try:
-        asset = assets.locate(_beside(written, source))
-    except InputError as error:
-        raise written.wrong(place, str(error)) from None
-    asked = _read(written, asset, "source") if asset.modality == ("image" if trained.classes else "text") else None
+    asset = _located(written, *place)
+    asked = _read(written, asset, *place) if asset.modality == ("image" if trained.classes else "text") else None
     if asked is None:
         raise written.wrong(place, f"{source} holds {asset.modality} data, and the model was trained on another kind")
     if trained.classes and asked.x.shape[1:] != trained.x.shape[1:]:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from vestige import text
-from vestige.audit import probing
+from vestige.audit import own, probing
 from vestige.audit.request import Written
 from vestige.audit.subject import Material, Question
 from vestige.config import LMConfig, TextRecipe, TextUnlearnConfig, TuneConfig
 from vestige.text.lexical import lexical
 from vestige.types import InputError, Samples
 from vestige.unlearn.language import LANGUAGE_METHODS, learn
+from vestige.verify import auc
 
 if TYPE_CHECKING:
     from vestige.text import LanguageModel
@@ -38,6 +38,8 @@ SHARE = 5e-3
 """Length of such a step beside that of all weights."""
 WATCHED = 100
 """Never-seen and neighbouring pairs that are asked, at most."""
+KNOWN = 0.8
+"""Chance that the model answers a pair to retain better than a control, below which it counts as not knowing them."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,12 @@ class Texts:
         chosen = written.request.unlearn or TextUnlearnConfig()
         if not isinstance(chosen, TextUnlearnConfig):
             raise written.wrong(("unlearn",), "these are settings of image methods, and the model takes text")
+        start = start.model_copy(update={"source": _source(written, "language", start.source)})
         recipe = TextRecipe(model=start, train=asked.tune or TuneConfig(), unlearn=chosen)
-        source = _beside(written, asked.weights) if asked.weights else start.source
-        own = start.model_copy(update={"source": source})
-        return cls(written, recipe, own, {"answer": False, "probe": True, "rounded": False})
+        before = start
+        if asked.weights:
+            before = start.model_copy(update={"source": _source(written, "weights", asked.weights)})
+        return cls(written, recipe, before, {"answer": False, "probe": True, "rounded": False})
 
     @property
     def trains(self) -> bool:
@@ -81,9 +85,30 @@ class Texts:
                 raise self.written.wrong(("model", place), str(error)) from None
         if asked.after:
             try:
-                text.check(self.own.model_copy(update={"source": _beside(self.written, asked.after)}))
+                text.check(self._after)
             except InputError as error:
                 raise self.written.wrong(("model", "after"), str(error)) from None
+        if self.written.request.data.retain:
+            self._check_known(material)
+
+    def _check_known(self, material: Material) -> None:
+        """Raise InputError where the model does not know the pairs to retain: steps on these bring back little."""
+        model = text.build(self.own, generator=torch.Generator().manual_seed(0))
+        retain = material.trained.without(material.forget)
+        known = auc(*(answers(model, lot.at(slice(0, WATCHED))) for lot in (retain, material.never)))
+        if known < KNOWN:
+            raise self.written.wrong(
+                ("data", "retain"),
+                f"a pair of these is better answered than a control with a chance of {known:.2f}, where the tests need "
+                f"{KNOWN:g}: what is hidden comes back in steps on pairs that the model knows; name such, or take its "
+                "own answers",
+            )
+
+    @property
+    def _after(self) -> LMConfig:
+        """Where the model to judge comes from."""
+        source = _source(self.written, "after", self.written.request.model.after or "")
+        return self.own.model_copy(update={"source": source})
 
     def learn(self, samples: Samples, seed: int) -> nn.Module:
         return learn(samples, modality=text, config=self.recipe, seed=seed)
@@ -94,8 +119,7 @@ class Texts:
         return text.build(self.own, generator=torch.Generator().manual_seed(seed))
 
     def given(self, samples: Samples) -> nn.Module:
-        source = _beside(self.written, self.written.request.model.after or "")
-        return text.build(self.own.model_copy(update={"source": source}), generator=torch.Generator().manual_seed(0))
+        return text.build(self._after, generator=torch.Generator().manual_seed(0))
 
     def methods(self) -> tuple[str, ...]:
         return (*(["retrain"] if self.trains else []), *(name for name in LANGUAGE_METHODS if name != "retrain"))
@@ -220,7 +244,18 @@ def _learner(model: LanguageModel) -> tuple[LanguageModel, Callable[[Samples], T
     return learner, loss
 
 
-def _beside(written: Written, source: str) -> str:
-    """A folder or file counts from where the command runs, else from the request's folder."""
-    there = written.path.parent / source
-    return str(there) if not Path(source).exists() and there.exists() else source
+def _source(written: Written, name: str, source: str) -> str:
+    """Where a model comes from; of pickled weights their conversion."""
+    there = own.beside(written, source)
+    if not text.pickled(there):
+        return str(there) if there.exists() else source
+    if not written.request.model.allow_pickle:
+        raise written.wrong(
+            ("model", name),
+            f"the weights in {there} are a pickle, which may run code when it is read; save them as safetensors, or "
+            "set model.allow_pickle: true, by which torch's reader of plain tensors takes them",
+        )
+    try:
+        return str(text.unpickled(there))
+    except InputError as error:
+        raise written.wrong(("model", name), str(error)) from None

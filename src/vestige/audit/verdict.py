@@ -35,8 +35,9 @@ RULE = """\
 1. *cannot tell*, where the model's answer was not measured or is not finite, or its null has fewer than 4 numbers.
 2. *over-unlearned*, where the answer lies below the intervals of both kinds of models.
 3. *still in the model itself*, where a level test (one that says how much the model shows now) lies above the interval
-   of models trained without the record but with its similar records. Beside matched controls only, and with similar
-   records kept, this is *cannot tell*: still known, but it cannot be said whose doing it is.
+   of models trained without the record but with its similar records. Where this is the answer, beside matched controls
+   only, and with similar records kept or never looked for, it is *cannot tell*: still known, but it cannot be said
+   whose doing it is. For a gate that is not forgotten.
 4. *over-unlearned*, where the record's retained neighbours are answered worse than all these models do, by at least 0.1
    in accuracy.
 5. *still in the model itself*, where the answer rises, after a few steps of training on other records, by more than it
@@ -46,7 +47,7 @@ RULE = """\
 7. *cannot tell*, where the audit itself hid the record in copies of the model before (in one by its last layer, in one
    by all weights, until they answered like models that never saw it), and there is one in which no hidden test (one
    that does not rest on the model's own last layer) finds it by lines 3, 5 and 6; unless this audit itself retrained
-   the model without it.
+   the model without it. Beside matched controls also, where no level test finds it in the model before as it is.
 8. *forgotten*, otherwise.
 """
 """In this order; the first that applies is the verdict. An interval is `Evidence.interval` of the null."""
@@ -85,13 +86,13 @@ class Evidence:
     """All that is known of one record.
 
     null: models that never saw the record, or matched controls in this model. similar_kept: similar records that stay
-    in training. retrained: this audit itself trained the model without the record. near, near_accuracy: how the
-    record's retained neighbours are answered, as a reading and before and after.
+    in training, None where nobody could look for them. retrained: this audit itself trained the model without the
+    record. near, near_accuracy: how the record's retained neighbours are answered, as a reading and before and after.
     """
 
     record: str
     null: Literal["references", "controls"]
-    similar_kept: int
+    similar_kept: int | None
     retrained: bool
     readings: tuple[Reading, ...]
     near: Reading | None = None
@@ -106,8 +107,9 @@ class Evidence:
 class Verdict:
     """A verdict with the reason, and how much is left of what the record had added.
 
-    test: the reading that it rests on, "" for none. left: 0 as if never trained on, 1 as before, with the interval
-    of what the null alone makes of it; None where before does not stand out from the null.
+    test: the reading that it rests on, "" for none; of *cannot tell*, the one by which the record is still known. left:
+    0 as if never trained on, 1 as before, with the interval of what the null alone makes of it; None where before does
+    not stand out from the null.
     """
 
     record: str
@@ -162,13 +164,17 @@ def decide(evidence: Evidence) -> Verdict:
         )
     levels, rises = ([one for one in usable if one.level is kind] for kind in (True, False))
     above = [one for one in levels if _number(one) > between(one.without)[1]]
-    if above and evidence.null == "controls" and evidence.similar_kept:
+    if answer in above and evidence.null == "controls" and evidence.similar_kept != 0:
+        others = (
+            "nobody could look for similar records in its training data"
+            if evidence.similar_kept is None
+            else f"{evidence.similar_kept} similar records stay in training"
+        )
         return said(
             "cannot_tell",
-            f"the model still shows more of it than of {models} ({_list(evidence, above)}), but "
-            f"{evidence.similar_kept} similar records stay in training, and without a training function it cannot be "
-            "said whether the record itself or they are the reason",
-            above[0].test,
+            f"the model still shows more of it than of {models} ({_list(evidence, above)}), but {others}, and without "
+            "a training function it cannot be said whether the record itself or they are the reason",
+            answer.test,
         )
     if above:
         return said("in_model", f"{_list(evidence, above)} above what {models} reach", above[0].test)
@@ -188,6 +194,12 @@ def decide(evidence: Evidence) -> Verdict:
             f"{_list(evidence, carried)} like models never trained on it, but above models never trained on its "
             "similar records either",
             carried[0].test,
+        )
+    if evidence.null == "controls" and left[0] is None:
+        return said(
+            "cannot_tell",
+            f"nothing of it was found, but the model before shows no more of it than of {models} either: there was "
+            "nothing to find, or these tests do not see it",
         )
     able = _able(evidence, usable)
     if not able and not evidence.retrained:
@@ -210,6 +222,7 @@ def numbers(verdicts: Sequence[Verdict], utility: Mapping[str, Any], budget: flo
     return {
         "records": len(verdicts),
         **{name: sum(one.name == name for one in verdicts) for name in WORDS},
+        "still_known": sum(one.name == "cannot_tell" and one.test != "" for one in verdicts),
         "left": max(shares) if shares else None,
         "utility_drop": None if before is None or after is None else before - after,
         "utility": budget,

@@ -19,9 +19,9 @@ class Pair(Settings):
 
 
 class AuditData(Settings):
-    """The data that the model was trained on."""
+    """The data that the model was trained on; or, of a language model without it, what stands in for it."""
 
-    source: str = Field(description="a known name, a file or a folder, as of --data")
+    source: str | None = Field(None, description="a known name, a file or a folder, as of --data; none: not there")
     per_class: int | None = Field(
         None,
         ge=1,
@@ -29,9 +29,27 @@ class AuditData(Settings):
     )
     first: int | None = Field(None, ge=1, description="of text: only the first so many pairs were trained on")
     controls: str | None = Field(None, description="data that the model was never trained on, of the same kind")
+    retain: str | None = Field(
+        None, description="of text, without source: pairs that the model answers, and should go on answering"
+    )
     question: str = Field("", description="of text: the column of questions; empty: one that is known")
     answer: str = Field("", description="of text: the column of answers; empty: one that is known")
     id: str = Field("", description="of text: the column of ids; empty: `id` where there is one")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        missing = [name for name in ("controls", "retain") if getattr(self, name) is None]
+        if self.source is None and missing:
+            raise ValueError(
+                "name source, what the model was trained on; a language model is audited without it beside controls "
+                "(pairs that it never saw) and retain (pairs that it answers, and should go on answering), of which "
+                f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+            )
+        if self.source is None and (self.first or self.per_class):
+            raise ValueError("first and per_class say how much of source was trained on, and there is no source")
+        if self.source is not None and self.retain is not None:
+            raise ValueError("retain stands in for training data that is not there; leave it out, or source")
+        return self
 
 
 class AuditModel(Settings):

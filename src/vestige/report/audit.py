@@ -89,8 +89,16 @@ def headline(record: Record) -> str:
         return f"In every test that was made, the model treats {it} like something that it was never trained on."
     if count == 1:
         words = record["verdicts"][0]["words"]
+        if _still_known(record):
+            return "The model still knows the record; whether of itself or by similar records cannot be told."
         return f"The record is {words}." if not told["cannot_tell"] else "Whether it was forgotten cannot be told."
-    return f"Of {plural(count, 'record')} to forget: {', '.join(parts)}."
+    known = f" (still known: {_still_known(record)})" if _still_known(record) else ""
+    return f"Of {plural(count, 'record')} to forget: {', '.join(parts)}{known}."
+
+
+def _still_known(record: Record) -> int:
+    """Records that are still known, of those of which whose doing it is cannot be told."""
+    return int(record["numbers"].get("still_known", 0))
 
 
 def limits(record: Record) -> tuple[str, ...]:
@@ -119,6 +127,9 @@ def limits(record: Record) -> tuple[str, ...]:
     found.append(
         "Similar is what one measure says, beside random pairs of the data. A record that repeats the content in "
         "another form was not looked for."
+        if record["found"]["searched"]
+        else "There was no training data. Similar records were not looked for, and nothing here says whether the model "
+        "learned the same from others. That it never saw the matched records is what the request says; nobody checked."
     )
     if record["utility"]["before"] is None:
         found.append(f"What the model lost elsewhere was not measured: there are no {record['utility']['on']}.")
@@ -135,10 +146,12 @@ def _deck(record: Record) -> str:
 
 def _banners(record: Record) -> tuple[str, ...]:
     found = []
-    if record["numbers"]["cannot_tell"]:
+    if record["numbers"]["cannot_tell"] > _still_known(record):
         found.append("Of some records it cannot be told whether they were forgotten. That is not a pass.")
     if record["found"]["ask"]:
         found.append("Owners of similar records were not asked.")
+    if not record["found"]["searched"]:
+        found.append("Similar records were not looked for: there is no training data.")
     return tuple(found)
 
 
@@ -146,13 +159,23 @@ def _asked(record: Record) -> Section:
     request, names = record["request"], record["asked"]
     scope = {"exact": "the records themselves", "similar": "the records and what repeats them"}[request["scope"]]
     gone = record["already_removed"]
+    data = request["data"]
+    if record["found"]["searched"]:
+        source = (
+            f"similar records of other owners: {request['policy']}. Trained on were "
+            f"{plural(record['trained_on'], 'record')} of {data['source']}."
+        )
+    else:
+        source = (
+            f"there is no training data. By the request, the model never saw what is in {data['controls']}, and should "
+            f"go on answering what is in {data['retain']}."
+        )
     earlier = f" {plural(len(gone), 'record')} had been removed by earlier requests." if gone else ""
     return Section(
         "asked",
         "What was asked",
         f"To forget {plural(len(names), 'record')}: {', '.join(names[:12])}{' …' if len(names) > 12 else ''}. Scope: "
-        f"{request['scope']} ({scope}); similar records of other owners: {request['policy']}. Trained on were "
-        f"{plural(record['trained_on'], 'record')} of {request['data']['source']}.{earlier} "
+        f"{request['scope']} ({scope}); {source}{earlier} "
         + ("It was made by somebody else; this audit judges it."
            if record["method"] == "given" else f"The method was {record['method']}."),
     )  # fmt: skip
@@ -197,6 +220,11 @@ def _cell(evidence: Evidence, one: Reading | None) -> Cell:
 
 def _found(record: Record) -> Section:
     found, contents = record["found"], record["contents"]
+    if not found["searched"]:
+        texts = [(name, *(contents[name][part] for part in ("question", "answer"))) for name in record["asked"]]
+        heads = ("Record", "Question", "Answer")
+        return Section("found", "What was found", f"{found['rule'].capitalize()}.",
+                       listing=Listing("The records", heads, tuple(texts)))  # fmt: skip
     rows = []
     for target in found["records"]:
         for one in target["neighbours"][: max(PICTURES, sum(one["similar"] for one in target["neighbours"]))]:
@@ -252,13 +280,12 @@ def _fates(record: Record) -> Section:
     asked = [(name, "removed", "it was to be forgotten") for name in record["asked"]]
     rows = asked + [row for name, row in fates.items() if name not in record["asked"]]
     also = len(found["removed"]) - len(record["asked"])
+    more = f" and {also} similar to them" if also else ""
+    taken = f"{plural(len(found['removed']), 'record')} taken out of training: {len(record['asked'])} asked for{more}. "
     return Section(
         "fates",
         "What was removed, what stayed, and why",
-        f"{plural(len(found['removed']), 'record')} taken out of training: {len(record['asked'])} asked for"
-        + (f" and {also} similar to them" if also else "")
-        + ". "
-        + record["foreseen"]["outcome"],
+        (taken if found["searched"] else "") + record["foreseen"]["outcome"],
         listing=Listing(
             f"{plural(len(rows), 'record')} and what became of each", ("Record", "Fate", "Why"), tuple(rows)
         ),

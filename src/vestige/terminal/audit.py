@@ -40,6 +40,9 @@ def show_audit_plan(record: dict[str, Any]) -> None:
 
     console, found = Console(width=100), record["found"]
     for target in found["records"]:
+        if not found["searched"]:
+            console.print(Text(target["id"], style="bold"), overflow="fold")
+            continue
         alike = sum(one["similar"] for one in target["neighbours"])
         head = f"{target['id']}, {target['label']}" if len(target["label"]) < 40 else target["id"]
         console.print(Text(f"{head}: {alike} similar", style="bold"), overflow="fold")
@@ -53,9 +56,10 @@ def show_audit_plan(record: dict[str, Any]) -> None:
             table.add_row(Text(one["id"]), f"{one['similarity']:.3f}", str(one["random_pairs_reaching"]),
                           "yes" if one["similar"] else "no", f"{one['fate']}: {one['why']}")  # fmt: skip
         console.print(table)
-    console.print(
-        f"similar: {found['rule']}; random: how many of {found['null']['pairs']:,} random pairs reach the value"
-    )
+    if found["searched"]:
+        console.print(
+            f"similar: {found['rule']}; random: how many of {found['null']['pairs']:,} random pairs reach the value"
+        )
     console.print(f"\n{record['outcome']}\n")
     table = framed("Estimated from a short trial on this machine, for one thread; read them as orders of magnitude.")
     table.add_column("method")

@@ -23,6 +23,7 @@ from vestige.text.model import (
     weights,
 )
 from vestige.text.recover import ask, likelihoods, recover
+from vestige.text.sources import pickled, unpickled
 from vestige.text.states import EMBED, altered, check_places, depth
 
 __all__ = [
@@ -51,11 +52,13 @@ __all__ = [
     "losses",
     "most_workers",
     "noise",
+    "pickled",
     "prompts",
     "records",
     "recover",
     "reference",
     "restore",
     "texts",
+    "unpickled",
     "weights",
 ]

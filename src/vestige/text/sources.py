@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import shutil
 import uuid
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -21,6 +24,8 @@ from vestige.text.hub import INSTALL, download, is_hub_name, quiet, require
 from vestige.text.tiny import TINY
 from vestige.types import InputError, MissingError
 
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+PICKLES = "pytorch_model*.bin"
 SMOLLM = "smollm2-135m-instruct"
 GIB = 2**30
 
@@ -55,9 +60,9 @@ def complete(folder: Path) -> None:
     absent = [name for name in ("config.json", "tokenizer_config.json") if not (folder / name).is_file()]
     if absent:
         raise InputError(f"{folder} is not a language model in the format of transformers: {', '.join(absent)} missing")
-    if any((folder / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json")):
+    if any((folder / name).is_file() for name in WEIGHTS):
         return
-    if any(folder.glob("pytorch_model*.bin")):
+    if pickled(folder):
         found = "it has pytorch_model.bin, a pickle, which may run code and is never read"
     else:
         found = "it has no weights"
@@ -65,6 +70,27 @@ def complete(folder: Path) -> None:
         f"{folder}: model.safetensors is missing; {found}. On the hub a conversion often waits as a pull request: "
         "name it as ORGANISATION/NAME@refs/pr/NUMBER"
     )
+
+
+def pickled(place: Path) -> bool:
+    """Whether this is a folder whose weights are pickles alone."""
+    return any(place.glob(PICKLES)) and not any((place / name).is_file() for name in WEIGHTS)
+
+
+def unpickled(folder: Path) -> Path:
+    """A folder of safetensors made of one of pickles, kept as that of a GGUF file is.
+
+    It is read by torch's restricted reader, which builds tensors and runs nothing. Raises InputError for a file that
+    holds more, or cannot be read.
+    """
+    digests = "".join(digest(file) for file in sorted(folder.iterdir()) if file.is_file())
+    name = f"{folder.resolve().name}-{hashlib.sha256(digests.encode()).hexdigest()[:16]}"
+
+    def fill(draft: Path) -> None:
+        _network(folder, use_safetensors=False, weights_only=True).save_pretrained(draft)
+        tokenizer(folder).save_pretrained(draft)
+
+    return _made(data_folder() / "models" / name, folder, fill)
 
 
 def folder(source: str) -> Path:
@@ -81,23 +107,29 @@ def folder(source: str) -> Path:
 
 def load(source: str) -> tuple[nn.Module, Any]:
     """The network, weights float32, and its tokenizer. Raises InputError for files that cannot be read."""
+    path = folder(source)
+    with quiet():
+        return _network(path, use_safetensors=True), tokenizer(path)
+
+
+def _network(path: Path, **how: Any) -> Any:
+    """The network in a folder, weights float32. how: of which files it is read."""
     from transformers import AutoModelForCausalLM
 
-    path = folder(source)
     auto: Any = AutoModelForCausalLM
-    with quiet():
-        try:
-            network, report = auto.from_pretrained(
-                path, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,
-                output_loading_info=True,
-            )  # fmt: skip
-        except Exception as error:
-            # The library raises many kinds for damaged files, those of its Rust parts among them.
-            raise InputError(f"{path} cannot be read as a language model: {_first_line(error)}") from None
+    try:
+        network, report = auto.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True, **how
+        )
+    except UnpicklingError:
+        raise InputError(f"{path}: its pickle holds more than tensors, and is not read") from None
+    except Exception as error:
+        # The library raises many kinds for damaged files, those of its Rust parts among them.
+        raise InputError(f"{path} cannot be read as a language model: {_first_line(error)}") from None
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise InputError(f"the weights in {path} are not whole: {missing[0]} is missing ({len(missing)} in all)")
-    return network, tokenizer(path)
+    return network
 
 
 def tokenizer(path: Path) -> Any:
@@ -203,30 +235,42 @@ def converted(file: Path) -> Path:
 
 
 def _converted(file: Path) -> Path:
-    """The folder made of a GGUF file, which is written whole or not at all."""
+    """The folder made of a GGUF file."""
     final = converted(file)
+    if not final.is_dir():
+        require("gguf", "GGUF files")
+
+    def fill(draft: Path) -> None:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        network = AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, dtype=torch.float32, local_files_only=True, **_dequantized()
+        )
+        network.save_pretrained(draft)
+        AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(draft)
+
+    return _made(final, file, fill)
+
+
+def _made(final: Path, source: Path, fill: Callable[[Path], None]) -> Path:
+    """The folder that `fill` writes of this source, made once, whole or not at all."""
     if final.is_dir():
         return final
-    require("gguf", "GGUF files")
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     draft = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}")
     try:
         draft.mkdir(parents=True)
         with quiet(), redirect_stderr(StringIO()):  # its progress bar cannot be turned off
-            network = AutoModelForCausalLM.from_pretrained(
-                file.parent, gguf_file=file.name, dtype=torch.float32, local_files_only=True, **_dequantized()
-            )
-            network.save_pretrained(draft)
-            AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(draft)
+            fill(draft)
         draft.rename(final)
     except OSError as error:
         if not final.is_dir():  # unless another process was first
             raise InputError(
-                f"{file} could not be made into {final}: {_first_line(error)}; set VESTIGE_DATA to a folder with room"
+                f"{source} could not be made into {final}: {_first_line(error)}; set VESTIGE_DATA to a folder with room"
             ) from None
+    except InputError:
+        raise
     except Exception as error:
-        raise InputError(f"{file} cannot be read as a language model: {_first_line(error)}") from None
+        raise InputError(f"{source} cannot be read as a language model: {_first_line(error)}") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return final
