@@ -34,6 +34,10 @@ class Written:
         """The error that names the line of a value."""
         return InputError(f"{self.at(*place)}: {'.'.join(map(str, place))}: {what}")
 
+    def beside(self, name: str) -> Path:
+        """A file that the request names: found from where the command runs, else from the request's folder."""
+        return Path(name) if Path(name).exists() else self.path.parent / name
+
 
 def read(path: Path) -> Written:
     """The request in a file. Raises InputError with file, line, what was found and what to do."""
