@@ -65,6 +65,10 @@ class Listed:
         return self.path.rsplit("/", 1)[-1]
 
     @property
+    def has_recall(self) -> bool:
+        return any(value is not None for value in self.recall)
+
+    @property
     def status(self) -> str:
         """complete, partial, running, stopped or unreadable."""
         if self.why:
