@@ -40,6 +40,11 @@ def test_records_are_ordered_by_chance_beside_others(packaged):
     assert "was not judged" in foresee.difficulty(("a", "b"), CHANCES, OTHERS, unjudged, "GA")["reads"]
 
 
+def test_similar_records_whose_owners_were_not_asked_are_not_said_to_be_kept_by_them():
+    assert "(their owners keep them)" in foresee.outcome("similar", 3, 1)
+    assert "(2 of them until their owners are asked)" in foresee.outcome("similar", 3, 1, 2)
+
+
 def test_the_predictor_that_comes_with_vestige_is_that_of_the_reported_studies(packaged):
     reported = json.loads((ROOT / "docs/results/difficulty-joined.json").read_text(encoding="utf-8"))
     found = reported["analyses"]["predictor"]

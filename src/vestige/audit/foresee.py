@@ -14,14 +14,16 @@ WEAK = 0.7
 """An AUC below which a predictor is called weak."""
 
 
-def outcome(scope: str, kept: int, removed: int) -> str:
-    """What the chosen scope will and will not achieve, in words."""
+def outcome(scope: str, kept: int, removed: int, unasked: int = 0) -> str:
+    """What the chosen scope will and will not achieve, in words. unasked: those kept whose owners had no say yet."""
     if not kept:
         return (
             "No similar record stays in training, so the best outcome is a model that never saw anything of the kind."
         )
     stay = f"{kept} similar record{'s stay' if kept > 1 else ' stays'} in training"
     what = "the scope is exact" if scope == "exact" else "their owners keep them"
+    if unasked:
+        what = f"{unasked} of them until their owners are asked"
     return (
         f"{stay} ({what}). Even a perfect method leaves what they teach: expect “still carried by similar records” "
         f"where they are near-copies. {removed} record{'s go' if removed > 1 else ' goes'}."

@@ -131,7 +131,7 @@ class Audit:
         request, found = self.written.request, self.found(say)
         return {
             "method": self.method,
-            "outcome": foresee.outcome(request.scope, len(found["kept"]), len(found["removed"])),
+            "outcome": foresee.outcome(request.scope, len(found["kept"]), len(found["removed"]), len(found["ask"])),
         }
 
     def foreseen(self, say: Say) -> dict[str, Any]:
@@ -161,8 +161,8 @@ class Audit:
     @property
     def has_before(self) -> bool:
         """Whether the model before is there: it need not be trained."""
-        given = self.parent is not None or self.written.request.model.weights is not None
-        return given or self.store.has("models", self._name("before"))
+        given = self.written.request.model.weights is not None or not self.subject.trains
+        return given or self.parent is not None or self.store.has("models", self._name("before"))
 
     def costs(self, say: Say) -> list[dict[str, Any]]:
         """Seconds and memory that each method would take, by what a short trial took here; none is kept."""

@@ -69,7 +69,14 @@ def show_audit_plan(record: dict[str, Any]) -> None:
     for target in found["records"]:
         alike = sum(one["similar"] for one in target["neighbours"])
         head = f"{target['id']}, {target['label']}" if len(target["label"]) < 40 else target["id"]
-        console.print(Text(f"{head}: {alike} similar", style="bold"), overflow="fold")
+        there = sum(one["similar"] and one["fate"] != "unseen" for one in target["neighbours"])
+        count = f"{alike} similar" if there == alike else f"{alike} similar, {there} of them in training"
+        more = (
+            " (all that were looked at: there may be more, raise similar.k)"
+            if alike == len(target["neighbours"])
+            else ""
+        )
+        console.print(Text(f"{head}: {count}{more}", style="bold"), overflow="fold")
         table = framed("")
         table.add_column("nearest", overflow="fold", max_width=34)
         for title in (found["by"], "random"):
