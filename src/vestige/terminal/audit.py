@@ -71,12 +71,9 @@ def show_audit_plan(record: dict[str, Any]) -> None:
         head = f"{target['id']}, {target['label']}" if len(target["label"]) < 40 else target["id"]
         there = sum(one["similar"] and one["fate"] != "unseen" for one in target["neighbours"])
         count = f"{alike} similar" if there == alike else f"{alike} similar, {there} of them in training"
-        more = (
-            " (all that were looked at: there may be more, raise similar.k)"
-            if alike == len(target["neighbours"])
-            else ""
-        )
-        console.print(Text(f"{head}: {count}{more}", style="bold"), overflow="fold")
+        if alike == len(target["neighbours"]):
+            count += " (all that were looked at; for more, raise similar.k)"
+        console.print(Text(f"{head}: {count}", style="bold"), overflow="fold")
         table = framed("")
         table.add_column("nearest", overflow="fold", max_width=34)
         for title in (found["by"], "random"):

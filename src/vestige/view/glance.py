@@ -59,12 +59,14 @@ def value(found: Mapping[str, bytes], key: str, default: Any = None) -> Any:
 
 def records(array: bytes, *needles: bytes) -> Iterator[dict[str, Any]]:
     """Those flat records of an unparsed array, a value per line, that hold all `needles`, parsed one by one."""
+    closed = END.search(array)
+    if closed is None:
+        return
     place = array.find(needles[0])
     while place >= 0:
-        start, ended = array.rfind(b"{\n", 0, place), END.search(array, place)
-        if start < 0 or ended is None:
+        start, end = array.rfind(b"{\n", 0, place), array.find(closed[0], place) + len(closed[0])
+        if start < 0 or end < place:
             return
-        end = ended.end()
         if all(array.find(needle, start, end) >= 0 for needle in needles[1:]):
             yield json.loads(array[start:end].decode())
         place = array.find(needles[0], end)
