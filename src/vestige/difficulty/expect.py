@@ -127,12 +127,16 @@ def beside(
     """The chances of these training samples of a model, (N,), and of others that they are compared with, (M,).
 
     train: what it was trained on, as `factors.before` takes it. The others are an even draw, about COMPARED of them.
-    Raises InputError as `factors.before` and `predict.predict` do.
+    Raises InputError where there are none, and as `factors.before` and `predict.predict` do.
     """
     from vestige.difficulty import data as sets
 
     step = max(1, len(train) // COMPARED)
-    compared = [*ids, *(name for name in train.ids[::step] if name not in set(ids))]
+    asked_for = set(ids)
+    others = [name for name in train.ids[::step] if name not in asked_for]
+    if not others:
+        raise InputError(f"there is no other training sample to compare {len(ids)} of {len(train)} with")
+    compared = [*ids, *others]
     its = factors.before(model, train, compared, modality=room, similarity=sets.alike(train, compared))
     asked = {name: column[: len(ids)] for name, column in its.items()}
     population = {name: column[len(ids) :] for name, column in its.items()}
