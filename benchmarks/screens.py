@@ -3,7 +3,8 @@
     python benchmarks/screens.py PAGE.html NAME [--all]
 
 Writes docs/images/NAME.png: light, 1280 pixels wide. --all: also dark, narrow (390) and as printed, into runs/screens/.
-docs/images/audit-report.png: the report of docs/tutorial-privacy.md, step 4; audit-runs.png: its step 10.
+docs/images/view-compare.png: `vestige view --export` of a text-target and a quickstart-text run, their comparison;
+audit-report.png: the report of docs/tutorial-privacy.md, step 4; audit-runs.png: its step 10.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from difficulties import folder, record
+from vestige.difficulty import predict
 from vestige.difficulty.join import join
 from vestige.report import difficulty
 from vestige.types import InputError
@@ -36,6 +37,14 @@ def test_the_predictor_is_judged_on_a_data_set_never_seen(joined):
     by = joined["analyses"]["predictor"]["by"]
     assert by["data"]["linear"]["auc"]["value"] > 0.5
     assert {cell["data"] for cell in by["data"]["linear"]["cells"]} == {"one cnn", "two cnn"}
+
+
+def test_the_predictor_is_kept_with_how_good_it_was(studies, joined):
+    kept, by = predict.load(studies / "both" / "predictor.json"), joined["analyses"]["predictor"]["by"]
+    assert kept.trained_on.data == ("one cnn", "two cnn")
+    assert {way: one.model_dump() for way, one in kept.judged.items()} == {
+        way: one["linear"]["auc"] for way, one in by.items() if "linear" in one
+    }
 
 
 def test_what_belongs_to_one_study_is_taken_over(studies, joined):

@@ -117,13 +117,13 @@ def test_too_few_samples_are_refused():
 
 def test_a_predictor_is_kept_as_json_and_read_again(tmp_path):
     one = table()
-    made = predict.fit([one], {"auc": 0.9})
+    made = predict.fit([one], {"data": predict.Worth(value=0.9, low=None, high=None, n=40)})
     assert made.factors == ("margin", "entropy")
     assert made.weights[0] < 0  # a small margin is hard here
     predict.save(made, tmp_path / "predictor.json")
     read = predict.load(tmp_path / "predictor.json")
     assert read == made
-    assert (read.trained_on["data"], read.trained_on["auc"]) == (["toy mlp"], 0.9)
+    assert (read.trained_on.data, read.judged["data"].value) == (("toy mlp",), 0.9)
     population = {name: values[0] for name, values in one.before.items()}
     chances = predict.predict(read, {name: values[:3] for name, values in population.items()}, population)
     assert ((chances > 0) & (chances < 1)).all()

@@ -142,3 +142,15 @@ def test_ticks_are_round_and_span_the_values(low: float, high: float, expected: 
 def test_every_kind_of_counterpart_is_numbered() -> None:
     for known in paper.COUNTERPARTS.values():
         assert all(re.match("Fig\\.\u00a0\\d+", figure) for figure in known.values())
+
+
+def test_a_band_is_drawn_whole_though_all_marks_lie_to_one_side_of_it() -> None:
+    point = Point("with", 0.3, None, None, 1, 1)
+    drawn, _ = figures.draw(rows(ChartRow("Answer", "", (point,), Null(-1.0, 0.0, 1.0, 9))))
+    band, middle = (
+        re.search(r'class="band" x="([\d.]+)" y="\d+" width="([\d.]+)"', drawn),
+        re.search(r'class="null" x1="([\d.]+)"', drawn),
+    )
+    assert band is not None
+    assert middle is not None
+    assert float(band[1]) + float(band[2]) / 2 == pytest.approx(float(middle[1]), abs=0.2)

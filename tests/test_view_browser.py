@@ -239,6 +239,10 @@ def test_thousands_of_runs_show_the_first_and_find_all(browser: Any, tmp_path: P
     browser.ask("document.querySelector('.more button').click()")
     assert len(names(browser)) == MANY
     nothing_wrong(browser, address)
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    boxes = browser.ask("document.querySelector('thead button').getClientRects().length")
+    assert boxes == 0, "on paper, a head that holds the boxes of buttons would stand on the first page only"
+    browser.call("Emulation.setEmulatedMedia", media="")
     browser.call("Emulation.setScriptExecutionDisabled", value=True)
     browser.open(address)
     shown = browser.ask("[...document.querySelectorAll('tbody tr')].filter(r => r.getClientRects().length).length")

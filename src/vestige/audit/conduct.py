@@ -81,7 +81,7 @@ def plan(written: Written, root: Path, say: Say) -> dict[str, Any]:
     parent = _parent_of(root, lot[-1]) if lot else None
     with tempfile.TemporaryDirectory(prefix="vestige-plan-") as place:
         audit = prepare(written, Store(Path(place)), parent)
-        found, expected = audit.found(say), audit.foreseen(say)
+        found, costs = audit.found(say), audit.costs(say)
         return {
             "kind": "audit plan",
             "modality": audit.material.modality,
@@ -91,11 +91,24 @@ def plan(written: Written, root: Path, say: Say) -> dict[str, Any]:
             "found": {
                 key: found[key] for key in ("by", "rule", "null", "searched", "records", "removed", "kept", "ask")
             },
-            **expected,
-            "costs": audit.costs(say),
+            **audit.outcome(say),
+            "difficulty": _difficulty(audit, root, costs, say),
+            "costs": costs,
             "null": audit.null,
             "gate": written.request.gate,
         }
+
+
+def _difficulty(audit: Audit, root: Path, costs: list[dict[str, Any]], say: Say) -> dict[str, Any]:
+    """How hard the records will be to forget, told without training: by weights, or what a step here trained."""
+    begun = (replace(audit, store=Store(root / one.folder)) for one in folder.entries(root))
+    there = next((one for one in (audit, *begun) if one.has_before), None)
+    if there is None and not audit.subject.no_predictor:
+        return {
+            "missing": f"the model before tells it, and has to be trained first, in about {costs[0]['seconds']:g} s: "
+            f"vestige audit {audit.written.path} --until foresee; the report says it in any case"
+        }
+    return audit.difficulty((there or audit).before, say)
 
 
 @dataclass(frozen=True)
@@ -132,7 +145,7 @@ def until(audit: Audit, step: str, say: Say) -> dict[str, Any]:
     done: dict[str, Any] = {"removed": len(found["removed"]), "kept": len(found["kept"])}
     if step == "find":
         return done
-    done |= {"method": audit.method, "outcome": audit.foreseen(say)["outcome"]}
+    done |= audit.foreseen(say)
     if step in ("forget", "verify"):
         audit.forget(say)
     if step == "verify":

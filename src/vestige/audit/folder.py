@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vestige.store import Store
 from vestige.types import InputError
 
 LOG, LOCK = "audit.jsonl", "audit.lock"
@@ -160,8 +161,9 @@ def locked(root: Path, *, wait: bool) -> Iterator[None]:
 
 
 def _was_only_searched(place: Path) -> bool:
-    """Whether nothing was trained or asked for a request."""
-    return not any(any((place / kind).glob("[!.]*/result.json")) for kind in ("models", "outputs", "shadows"))
+    """Whether nothing was forgotten or asked for a request; the model before may have been trained, to foresee."""
+    asked = any(any((place / kind).glob("[!.]*/result.json")) for kind in ("outputs", "shadows"))
+    return not asked and all(one.get("what") == "before" for one in Store(place).facts("models"))
 
 
 def _events(root: Path) -> Iterator[Event]:

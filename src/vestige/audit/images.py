@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from vestige.types import InputError, Samples
 from vestige.unlearn.methods import METHODS, NEEDS_UNTRAINED
 
 if TYPE_CHECKING:
+    from vestige.difficulty.predict import Predictor
     from vestige.modality import Modality
 
 NEIGHBOURS = 15
@@ -45,6 +45,8 @@ SHARE = 2e-3
 TRIAL = 1000
 """Records that the user's function is timed on, at most twice as many and a tenth of all, but some of each class."""
 CHUNK = 512
+WORLD = 10_000
+"""Training images that a record's factors of difficulty are computed among, at most, beside those similar to it."""
 
 
 @contextmanager
@@ -74,6 +76,7 @@ class Images:
     train: Callable[..., Any] | None
     levels: Mapping[str, bool]
     watched: str = "never-seen records"
+    no_predictor: str = ""
 
     @classmethod
     def of(cls, written: Written) -> Images:
@@ -129,13 +132,15 @@ class Images:
         asked = self.written.request.model
         if asked.weights is None:
             return self.learn(samples, seed)
-        return self._with(own.read_weights(self._path(asked.weights), allow_pickle=asked.allow_pickle), samples)
+        path = self.written.beside(asked.weights)
+        return self._with(own.read_weights(path, allow_pickle=asked.allow_pickle), samples)
 
     def given(self, samples: Samples) -> nn.Module:
         asked = self.written.request.model
         name = asked.after or ""
-        if self._path(name).exists():
-            return self._with(own.read_weights(self._path(name), allow_pickle=asked.allow_pickle), samples)
+        path = self.written.beside(name)
+        if path.exists():
+            return self._with(own.read_weights(path, allow_pickle=asked.allow_pickle), samples)
         with _seeded(0):
             return own.classifier(own.function(name, self.written.path.parent)(), samples, f"{name}()")
 
@@ -169,6 +174,22 @@ class Images:
             taken = step * passes * -(-led // min(batch, led)) * (1 if name in ("retrain", "finetune", "GA") else 2)
             found.append({"method": name, "seconds": round(taken, 1), "mib": round(4 * size + data)})
         return found
+
+    def expected(
+        self, model: nn.Module, trained: Samples, close: Sequence[str], ids: Sequence[str], predictor: Predictor
+    ) -> tuple[np.ndarray, np.ndarray]:
+        from vestige.difficulty.expect import beside
+
+        learner, _ = _learner(model)
+        layer = last_layer(learner, trained)
+        if layer is None or layer is not [part for part in learner.modules() if isinstance(part, nn.Linear)][-1]:
+            raise InputError("its factors are those of a network that ends in a linear layer, a number for each class")
+        drawn = {*trained.ids[:: -(-len(trained) // WORLD)], *close, *ids}
+        world = trained.take(name for name in trained.ids if name in drawn)
+        try:
+            return beside(predictor, Headed(learner, layer), world, ids, room=_modality())
+        except RuntimeError as error:
+            raise InputError(f"this network gives no gradient: {error}") from error
 
     def unlearn(self, method: str, model: nn.Module, forget: Samples, retain: Samples, seed: int) -> nn.Module:
         if method == "retrain":
@@ -214,14 +235,26 @@ class Images:
             ) from None
         return own.classifier(model, few, "these weights")
 
-    def _path(self, name: str) -> Path:
-        return own.beside(self.written, name)
-
     def _refused(self, field: str, load: Callable[[], nn.Module]) -> None:
         try:
             load()
         except InputError as error:
             raise self.written.wrong(("model", field), str(error)) from None
+
+
+class Headed(nn.Module):
+    """A network with what its last layer sees as `features`, as the factors of difficulty ask for it."""
+
+    def __init__(self, network: nn.Module, layer: nn.Linear) -> None:
+        super().__init__()
+        self.network, self.layer = network, layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.network(x)
+        return out
+
+    def features(self, x: Tensor) -> Tensor:
+        return _through(self.network, self.layer, x)[0]
 
 
 def answers(model: nn.Module, samples: Samples) -> np.ndarray:

@@ -140,17 +140,11 @@ def code(written: Written) -> str:
         if module is not None and module.origin:
             total.update(Path(module.origin).read_bytes())
     weights = [name for name in (asked.weights, asked.after, asked.language and asked.language.source) if name]
-    there = [place for name in weights if (place := beside(written, name)).exists()]
+    there = [place for name in weights if (place := written.beside(name)).exists()]
     for place in there:
         files = sorted(place.iterdir()) if place.is_dir() else [place]
         total.update("".join(digest(file) for file in files if file.is_file()).encode())
     return total.hexdigest() if named or there else ""
-
-
-def beside(written: Written, name: str) -> Path:
-    """A file or folder counts from where the command runs, else from the request's folder."""
-    there = written.path.parent / name
-    return there if not Path(name).exists() and there.exists() else Path(name)
 
 
 def _first_line(error: Exception) -> str:

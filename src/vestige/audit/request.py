@@ -34,6 +34,11 @@ class Written:
         """The error that names the line of a value."""
         return InputError(f"{self.at(*place)}: {'.'.join(map(str, place))}: {what}")
 
+    def beside(self, name: str) -> Path:
+        """A file or folder that the request names: from where the command runs, else from the request's folder."""
+        there = self.path.parent / name
+        return there if not Path(name).exists() and there.exists() else Path(name)
+
 
 def read(path: Path) -> Written:
     """The request in a file. Raises InputError with file, line, what was found and what to do."""

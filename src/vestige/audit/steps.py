@@ -18,8 +18,10 @@ from vestige.audit.request import Written
 from vestige.audit.subject import Asked, Material, Question, Subject
 from vestige.audit.verdict import FEWEST, Evidence, Reading, decide, numbers, to_json
 from vestige.config import fingerprint
+from vestige.difficulty.predict import PACKAGED, Predictor
+from vestige.difficulty.predict import load as load_predictor
 from vestige.store import SCHEMA_VERSION, Store, digest
-from vestige.types import InputError, Samples
+from vestige.types import InputError, MissingError, Samples
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,6 +83,18 @@ class Audit:
         hint = "" if self.subject.trains else " (the model cannot be trained: give model.train, recipe or tune)"
         raise self.written.wrong(("method",), f"unknown method {asked!r}; known: auto, given, {', '.join(known)}{hint}")
 
+    @cached_property
+    def predictor(self) -> Predictor:
+        """What tells how hard a record will be to forget: the request's own, or the one that comes with vestige."""
+        named = self.written.request.predictor
+        if named and self.subject.no_predictor:
+            raise self.written.wrong(("predictor",), self.subject.no_predictor)
+        path = self.written.beside(named) if named else PACKAGED
+        try:
+            return load_predictor(path)
+        except (InputError, MissingError) as error:
+            raise self.written.wrong(("predictor",), str(error)) from None
+
     @property
     def null(self) -> str:
         """What stands beside the model: other models, or matched controls."""
@@ -95,7 +109,7 @@ class Audit:
 
     def check(self) -> None:
         """Everything that can be found wrong before training. Raises InputError."""
-        _ = self.method
+        _ = self.method, self.predictor
         if not self.blind:
             finding.measure(self.written, self.material)
         if self.null == "controls" and len(self.material.never) < FEWEST:
@@ -119,13 +133,43 @@ class Audit:
             self.store.save("data", name, {"what": "found", **facts}, {}, provenance.clock(start))
         return self.store.load("data", name).facts
 
-    def foreseen(self, say: Say) -> dict[str, Any]:
-        """Step 2: what to expect. Nothing is changed."""
+    def outcome(self, say: Say) -> dict[str, Any]:
+        """Step 2, without a model: the method, and what the scope will and will not achieve."""
         request, found = self.written.request, self.found(say)
         return {
             "method": self.method,
-            "outcome": foresee.outcome(request.scope, self._kept(found), len(found["removed"])),
+            "outcome": foresee.outcome(request.scope, self._kept(found), len(found["removed"]), len(found["ask"])),
         }
+
+    def foreseen(self, say: Say) -> dict[str, Any]:
+        """Step 2: what to expect. The model before is asked, and trained where it is not there yet."""
+        return {**self.outcome(say), "difficulty": self.difficulty(self.before, say)}
+
+    def difficulty(self, before: Callable[[Say], nn.Module], say: Say) -> dict[str, Any]:
+        """How hard each record will be to forget (`foresee.difficulty`), kept, or "missing": why that is not told."""
+        if self.subject.no_predictor:
+            return {"missing": self.subject.no_predictor}
+        similar, ids = self.found(say), self.material.forget
+        close = [*similar["removed"], *similar["kept"]]
+        name = self._name("foreseen", list(ids), close, self.method, self.predictor.model_dump(mode="json"))
+        if not self.store.has("data", name):
+            start = time.time()
+            model = before(say)
+            say("foresee: how hard the records will be to forget")
+            try:
+                chances = self.subject.expected(model, self.material.trained, close, ids, self.predictor)
+                found = foresee.difficulty(ids, *chances, self.predictor, self.method)
+            except InputError as error:
+                found = {"missing": str(error)}
+            self.store.save("data", name, {"difficulty": found}, {}, provenance.clock(start))
+        told: dict[str, Any] = self.store.load("data", name).facts["difficulty"]
+        return told
+
+    @property
+    def has_before(self) -> bool:
+        """Whether the model before is there: it need not be trained."""
+        given = self.written.request.model.weights is not None or not self.subject.trains
+        return given or self.parent is not None or self.store.has("models", self._name("before"))
 
     def costs(self, say: Say) -> list[dict[str, Any]]:
         """Seconds and memory that each method would take, by what a short trial took here; none is kept."""
@@ -146,7 +190,7 @@ class Audit:
         name = self._name("before")
         if not self.store.has("models", name):
             start = time.time()
-            say(f"forget: training the model before, on {len(samples)} records")
+            say(f"training the model before, on {len(samples)} records")
             model = self.subject.before(samples, self.written.request.seed)
             self.store.save("models", name, {"what": "before", "trained_on": len(samples)},
                             self.subject.keep(model), provenance.clock(start))  # fmt: skip
@@ -189,6 +233,8 @@ class Audit:
     def report(self, say: Say) -> dict[str, Any]:
         """Step 5: the record of result.json: what was asked, found, removed, kept; evidence, verdicts, gate, hashes."""
         request, found = self.written.request, self.found(say)
+        finding.check_answered(self.written, found)
+        foreseen = self.foreseen(say)
         evidence = self.verify(say)
         verdicts = [decide(one) for one in evidence]
         after = self._asked("after", self._after(), lambda: self.forget(say), say)
@@ -207,7 +253,7 @@ class Audit:
             "trained_on": None if self.blind else len(self.material.trained),
             "found": {key: value for key, value in found.items()
                       if key not in ("schema_version", "fingerprint", "sha256", "what")},
-            "foreseen": self.foreseen(say),
+            "foreseen": foreseen,
             "method": self.method,
             "null": self.null,
             "references": request.references if self.null == "references" else 0,

@@ -17,6 +17,8 @@ from vestige.types import InputError, Samples, joined
 if TYPE_CHECKING:
     from torch import nn
 
+    from vestige.difficulty.predict import Predictor
+
 Asked = Mapping[str, np.ndarray]
 """What `Subject.ask` says, by name: a test's values (records,), of controls (records, n) under "TEST of controls"."""
 
@@ -63,6 +65,10 @@ class Subject(Protocol):
         """What utility is measured on, in words."""
 
     @property
+    def no_predictor(self) -> str:
+        """Why nothing tells which records will be hard to forget, "" where something does."""
+
+    @property
     def trains(self) -> bool:
         """Whether another model like it can be trained."""
 
@@ -83,6 +89,15 @@ class Subject(Protocol):
 
     def costs(self, forget: int, retain: int, material: Material) -> list[dict[str, Any]]:
         """Method → `seconds` and `mib`, estimated from a short trial, `retrain` first where it can be trained."""
+
+    def expected(
+        self, model: nn.Module, trained: Samples, close: Sequence[str], ids: Sequence[str], predictor: Predictor
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The chances of these records to be hard to forget, (N,), and of others that they are compared with, (M,).
+
+        trained: what the model was trained on. close: the records that are similar to them. Raises InputError where the
+        factors of difficulty are not defined for this model, or there is no predictor.
+        """
 
     def unlearn(self, method: str, model: nn.Module, forget: Samples, retain: Samples, seed: int) -> nn.Module:
         """A new model that has forgotten; the other one stays as it was."""
@@ -241,7 +256,7 @@ def _located(written: Written, *place: str) -> assets.Asset:
 
 
 def _beside(written: Written, source: str) -> str:
-    return source if source in assets.KNOWN else str(own.beside(written, source))
+    return source if source in assets.KNOWN else str(written.beside(source))
 
 
 def _read(written: Written, asset: assets.Asset, *place: str) -> Samples:

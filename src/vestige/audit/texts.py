@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from vestige.unlearn.language import LANGUAGE_METHODS, learn
 from vestige.verify import auc
 
 if TYPE_CHECKING:
+    from vestige.difficulty.predict import Predictor
     from vestige.text import LanguageModel
 
 CONTROLS = 20
@@ -54,6 +55,7 @@ class Texts:
     own: LMConfig
     levels: Mapping[str, bool]
     watched: str = "retained pairs"
+    no_predictor: str = "no predictor was learned on language models, the studies were of classifiers"
 
     @classmethod
     def of(cls, written: Written) -> Texts:
@@ -141,6 +143,11 @@ class Texts:
                 pairs = self.recipe.train.epochs * retain
             found.append({"method": name, "seconds": round(step * pairs, 1), "mib": round(5 * size)})
         return found
+
+    def expected(
+        self, model: nn.Module, trained: Samples, close: Sequence[str], ids: Sequence[str], predictor: Predictor
+    ) -> tuple[np.ndarray, np.ndarray]:
+        raise InputError(self.no_predictor)
 
     def unlearn(self, method: str, model: nn.Module, forget: Samples, retain: Samples, seed: int) -> nn.Module:
         return LANGUAGE_METHODS[method](model, forget, retain, modality=text, config=self.recipe, seed=seed)
@@ -246,7 +253,7 @@ def _learner(model: LanguageModel) -> tuple[LanguageModel, Callable[[Samples], T
 
 def _source(written: Written, name: str, source: str) -> str:
     """Where a model comes from; of pickled weights their conversion."""
-    there = own.beside(written, source)
+    there = written.beside(source)
     if not text.pickled(there):
         return str(there) if there.exists() else source
     if not written.request.model.allow_pickle:

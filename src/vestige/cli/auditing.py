@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from vestige.cli.options import Json
-from vestige.terminal import show_audit, show_audit_plan, show_record
+from vestige.terminal import show_audit, show_audit_plan, show_audit_step, show_record
 
 STEPS = ("find", "foresee", "forget", "verify", "report")
 AuditFolder = Annotated[
@@ -71,7 +71,8 @@ def run(
             conduct.side_by_side(one.audit, workers, say)
         if until != "report":
             done = conduct.until(one.audit, until, say)
-            show_record({"step": until, "folder": str(place), **done}, json)
+            done = {"step": until, "folder": str(place), **done}
+            show_record(done, json) if json else show_audit_step(done)
             return
         record = conduct.conclude(one, say)
         page.write(place)

@@ -115,6 +115,9 @@ class AuditRequest(Settings):
     references: int = Field(
         12, ge=4, description="models trained for comparison without the records, and so many without similar ones too"
     )
+    predictor: str | None = Field(
+        None, description="of images: a predictor.json of `vestige difficulty join`; none: the one in vestige"
+    )
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")

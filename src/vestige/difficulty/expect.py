@@ -15,9 +15,13 @@ from vestige.store import MARKER, Store, read_json
 from vestige.types import InputError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from vestige.config import DifficultyConfig
     from vestige.difficulty.plan import Job
     from vestige.executor import Say
+    from vestige.modality import Modality
+    from vestige.types import Samples
 
 COMPARED = 200
 """Training samples that those asked about are compared with, where the study's own model is not used."""
@@ -99,7 +103,9 @@ def _by_another(
 ) -> tuple[str, np.ndarray]:
     """The name of other data or another model, and the chances by one model that is trained for this."""
     from vestige import assets
+    from vestige.difficulty import data as sets
     from vestige.difficulty.study import configure
+    from vestige.modality import modality
 
     other = configure(data=data or config.data.source, model=model, seed=config.seed)
     plan = Plan(other, assets.locate(other.data.source).digest())
@@ -109,12 +115,32 @@ def _by_another(
     say(f"training one {other.model.kind} on {len(part.facts['train'])} samples of {other.data.source}")
     before = plan.before(spec, "one", other.seed)
     made = jobs.carry_out(before, {name_of(spec): part})
-    train = part.facts["train"]
-    compared = [*ids, *(name for name in train[:: max(1, len(train) // COMPARED)] if name not in set(ids))]
-    its = _factors(before, part.facts, part.arrays, made.arrays, compared)
+    train, _ = sets.from_entry(part.facts, part.arrays, before["device"])
+    room = modality(before["data"]["modality"])
+    chances, _ = beside(predictor, jobs.restore(before, made.arrays), train, ids, room=room)
+    return f"{Path(other.data.source).stem} {other.model.kind}", chances
+
+
+def beside(
+    predictor: predictors.Predictor, model: nn.Module, train: Samples, ids: Sequence[str], *, room: Modality
+) -> tuple[np.ndarray, np.ndarray]:
+    """The chances of these training samples of a model, (N,), and of others that they are compared with, (M,).
+
+    train: what it was trained on, as `factors.before` takes it. The others are an even draw, about COMPARED of them.
+    Raises InputError where there are none, and as `factors.before` and `predict.predict` do.
+    """
+    from vestige.difficulty import data as sets
+
+    step = max(1, len(train) // COMPARED)
+    asked_for = set(ids)
+    others = [name for name in train.ids[::step] if name not in asked_for]
+    if not others:
+        raise InputError(f"there is no other training sample to compare {len(ids)} of {len(train)} with")
+    compared = [*ids, *others]
+    its = factors.before(model, train, compared, modality=room, similarity=sets.alike(train, compared))
     asked = {name: column[: len(ids)] for name, column in its.items()}
     population = {name: column[len(ids) :] for name, column in its.items()}
-    return f"{Path(other.data.source).stem} {other.model.kind}", predictors.predict(predictor, asked, population)
+    return predictors.predict(predictor, asked, population), predictors.predict(predictor, population, population)
 
 
 def _factors(

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from vestige import __version__, provenance
-from vestige.difficulty import analyse, judge, table
+from vestige.difficulty import analyse, judge, predict, table
 from vestige.difficulty.study import answered
+from vestige.difficulty.table import Measured
 from vestige.store import MARKER, SCHEMA_VERSION, digest, read_json, write_json
 from vestige.types import InputError
 
@@ -20,7 +21,8 @@ OWN = ("inequality", "agreement", "natural", "constructed")
 
 
 def join(sources: Sequence[Path], out: Path) -> dict[str, Any]:
-    """Judge finished studies together and write `result.json` in the folder `out`; returns what it holds.
+    """Judge finished studies together, write `result.json` in the folder `out`, and `predictor.json` where one can be
+    fitted; returns what the first one holds.
 
     sources: run folders, or result.json files of theirs. The record has the layout of one study (`record.Result`)
     without samples and runs; its analyses are those over all: holding, symptoms, predictor. "joined" holds what belongs
@@ -38,6 +40,13 @@ def join(sources: Sequence[Path], out: Path) -> dict[str, Any]:
         raise InputError(f"two of these studies are of {twice[0]}: each must have data or a model of its own")
     _check_free(out)
     measured = [table.measured(record) for record in records]
+    analyses = answered(
+        {
+            "holding": lambda: analyse.holding(measured),
+            "symptoms": lambda: analyse.holding(measured, "after"),
+            "predictor": lambda: judge.evaluate(measured),
+        }
+    )
     record = {
         "schema_version": SCHEMA_VERSION,
         "study": "difficulty",
@@ -50,13 +59,7 @@ def join(sources: Sequence[Path], out: Path) -> dict[str, Any]:
         "models": [{"data": one["name"], **model} for one in records for model in one["models"]],
         "missing": [{"data": one["name"], **run} for one in records for run in one["missing"]],
         "joined": [_part(one, file) for one, file in zip(records, files, strict=True)],
-        "analyses": answered(
-            {
-                "holding": lambda: analyse.holding(measured),
-                "symptoms": lambda: analyse.holding(measured, "after"),
-                "predictor": lambda: judge.evaluate(measured),
-            }
-        ),
+        "analyses": analyses,
         "provenance": {
             "version": __version__,
             "commit": provenance.commit(),
@@ -66,6 +69,7 @@ def join(sources: Sequence[Path], out: Path) -> dict[str, Any]:
     }
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "result.json", record)
+    _keep_predictor(measured, analyses["predictor"], out / "predictor.json")
     return record
 
 
@@ -74,6 +78,13 @@ def _finished(file: Path) -> dict[str, Any]:
     if record.get("study") != "difficulty" or "joined" in record:
         raise InputError(f"{file} is not the result of one finished difficulty study; vestige difficulty makes them")
     return record
+
+
+def _keep_predictor(measured: Sequence[Measured], judged: Mapping[str, Any], path: Path) -> None:
+    """Keep the predictor that is fitted to all of it, with how good such a one was on what it was not fitted to."""
+    if "missing" not in judged:
+        found = {way: one["linear"]["auc"] for way, one in judged["by"].items() if "missing" not in one}
+        predict.save(predict.fit(measured, {way: predict.Worth(**auc) for way, auc in found.items()}), path)
 
 
 def _check_free(out: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import FiniteFloat, ValidationError, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, model_validator
 
 from vestige.config.base import Settings
 from vestige.difficulty.factors import BEFORE, FACTORS
@@ -27,20 +27,43 @@ HARD = 0.25
 """The share of samples that counts as hard."""
 FEWEST = 20
 """Samples of a cell, at least, for its hardest quartile to be asked for."""
+PACKAGED = Path(__file__).with_name("predictor.json")
+"""The predictor that comes with vestige: `vestige difficulty join` on the studies that docs/results/ reports."""
+
+
+class Worth(Settings):
+    """An AUC on n samples with its interval, as `judge.evaluate` gives it; None where there is none."""
+
+    value: FiniteFloat | None
+    low: FiniteFloat | None
+    high: FiniteFloat | None
+    n: int
+
+
+class Learned(Settings):
+    """What a predictor was fitted to. data: S studies; seeds, samples: of each. hard: the share that counts as it."""
+
+    data: tuple[str, ...]
+    algorithms: tuple[str, ...]
+    seeds: tuple[tuple[int, ...], ...]
+    samples: tuple[int, ...]
+    hard: float
 
 
 class Predictor(Settings):
     """A linear predictor that can be kept as JSON.
 
     factors: which ones, K. weights: (K,), of where a value lies in its population, −0.5…0.5. intercept: of log-odds.
-    trained_on: facts about what it learned from (data, algorithms, seeds, samples, hard) for whoever reads it.
+    trained_on: what it learned from.
+    judged: how good such predictions were, by what was held out (`judge.WAYS`).
     """
 
     kind: Literal["vestige difficulty predictor"] = "vestige difficulty predictor"
     factors: tuple[str, ...]
     weights: tuple[FiniteFloat, ...]
     intercept: FiniteFloat
-    trained_on: dict[str, Any]
+    trained_on: Learned
+    judged: dict[str, Worth] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -74,10 +97,10 @@ def hardest(difficulty: Array) -> Array:
     return found
 
 
-def fit(measured: Sequence[Measured], facts: Mapping[str, Any] | None = None) -> Predictor:
+def fit(measured: Sequence[Measured], judged: Mapping[str, Worth] | None = None) -> Predictor:
     """The predictor from factors of one model, fitted to everything that was measured.
 
-    facts: further ones to keep with it, its AUC among them. Raises InputError where the data sets have no factor in
+    judged: what to keep with it of how good it is. Raises InputError where the data sets have no factor in
     common, or no algorithm's difficulty varies over 20 samples.
     """
     names = usable(measured)
@@ -92,16 +115,16 @@ def fit(measured: Sequence[Measured], facts: Mapping[str, Any] | None = None) ->
     if not names or not sum(map(np.sum, hard)):
         raise InputError(f"a predictor needs a common factor, and {FEWEST} samples whose difficulty varies")
     model = logistic(np.concatenate(cases), np.concatenate(hard), np.concatenate(easy))
-    told = {
-        "data": [one.name for one in measured],
-        "algorithms": sorted({name for one in measured for name in one.algorithms}),
-        "seeds": [list(one.seeds) for one in measured],
-        "samples": [len(one.ids) for one in measured],
-        "hard": HARD,
-    }
+    learned = Learned(
+        data=tuple(one.name for one in measured),
+        algorithms=tuple(sorted({name for one in measured for name in one.algorithms})),
+        seeds=tuple(one.seeds for one in measured),
+        samples=tuple(len(one.ids) for one in measured),
+        hard=HARD,
+    )
     weights = tuple(float(weight) for weight in model.coef_[0])
-    trained_on = told | dict(facts or {})
-    return Predictor(factors=names, weights=weights, intercept=float(model.intercept_[0]), trained_on=trained_on)
+    return Predictor(factors=names, weights=weights, intercept=float(model.intercept_[0]), trained_on=learned,
+                     judged=dict(judged or {}))  # fmt: skip
 
 
 def logistic(places: Array, hard: Array, easy: Array) -> Any:
@@ -159,7 +182,7 @@ def load(path: Path) -> Predictor:
     from vestige.store import read_json
 
     if not path.is_file():
-        raise MissingError(f"there is no predictor at {path}; a study writes one: vestige difficulty --out FOLDER")
+        raise MissingError(f"there is no predictor at {path}; two studies make one: vestige difficulty join RUN RUN")
     record = {name: value for name, value in read_json(path).items() if name != "schema_version"}
     try:
         return Predictor.model_validate_json(json.dumps(record), strict=True)

