@@ -22,12 +22,18 @@ from vestige.store import read_json, write_json
 from vestige.types import Samples, joined
 
 HERE = Path(__file__).parents[1] / "docs" / "results"
-LIGHT = {"mask": {"fraction": 0.1}, "noise": {"sigma": 0.05}, "jpeg": {"quality": 30}, "brightness": {"brightness": 0.3},
-         "crop": {"crop": 0.9}, "shift": {"shift": 2}, "blur": {"blur": 1.0}}  # fmt: skip
-STRONG = {"mask": {"fraction": 0.3}, "noise": {"sigma": 0.1}, "jpeg": {"quality": 15}, "brightness": {"brightness": 0.4},
-          "crop": {"crop": 0.8}, "shift": {"shift": 3}, "blur": {"blur": 1.5}}  # fmt: skip
-SETS = {"MNIST": ("mnist", LIGHT, 5), "Fashion-MNIST": ("fmnist", LIGHT, 5),
-        "Fashion-MNIST, stronger": ("fmnist", STRONG, 5), "emoji": ("emoji", LIGHT, 2)}  # fmt: skip
+# fmt: off
+LIGHT = {"mask": {"fraction": 0.1}, "noise": {"sigma": 0.05}, "jpeg": {"quality": 30},
+         "brightness": {"brightness": 0.3}, "crop": {"crop": 0.9}, "shift": {"shift": 2}, "blur": {"blur": 1.0}}
+STRONG = {"mask": {"fraction": 0.3}, "noise": {"sigma": 0.1}, "jpeg": {"quality": 15},
+          "brightness": {"brightness": 0.4}, "crop": {"crop": 0.8}, "shift": {"shift": 3}, "blur": {"blur": 1.5}}
+# fmt: on
+SETS = {
+    "MNIST": ("mnist", LIGHT, 5),
+    "Fashion-MNIST": ("fmnist", LIGHT, 5),
+    "Fashion-MNIST, stronger": ("fmnist", STRONG, 5),
+    "emoji": ("emoji", LIGHT, 2),
+}  # fmt: skip
 """Section → its data, how strong the copies are, how many seeds."""
 BY = ("ssim", "embedding", "aligned")
 TAUS = {"mnist": {"ssim": 0.69, "embedding": 0.92, "aligned": 0.75},
@@ -127,43 +133,45 @@ def choose():
             print(data, by, tau, f"{gain[tau]} of {len(lot) * len(LIGHT) * EACH}", flush=True)
 
 
+FRONT = """# Near-copies of images
+
+`python benchmarks/near_copies.py`. In each seed three records are drawn, and two copies of each kind of each are added
+to the set. Of each record the 20 nearest are looked at, as `vestige audit` does. *First*: copies that stand before the
+first stranger, so at precision 1. *Rule*: more alike than any of 2,000 random pairs, the audit's; *tau*: at least that,
+chosen on seeds 100 to 104 of the same set (emoji: those of Fashion-MNIST). Every other image counts as a stranger, a
+natural near-duplicate too; emoji of the record's own family count as neither."""
+FOOT = """One thread on a busy machine: CPU seconds are not those of idle cores."""
+
+
 def page(record):
     """docs/results/near-copies.md"""
-    parts = ["""# Near-copies of images
-
-`python benchmarks/near_copies.py`. In each seed (0 to 4; emoji 0 and 1) three records are drawn and two copies of each
-kind of each are added to the set. Of each record the 20 nearest are looked at, as `vestige audit` does. *Rule*: more alike
-than any of 2,000 random pairs, the audit's; *tau*: at least that, chosen on seeds 100 to 104 of the same set (emoji: those
-of Fashion-MNIST). *First*: copies that stand before the first stranger, so at precision 1. Every other image counts as a
-stranger, a natural near-duplicate too; emoji of the record's own family count as neither."""]
-    for name, (data, kinds, _) in SETS.items():
-        if name not in record:
-            continue
-        found = record[name]
-        total = found["each"] * len(kinds)
-        many = len(image.load(assets.locate(data)))
-        heads = ["measure", "first", "rule: copies", "strangers", "tau", "copies", "strangers", *found["kinds"],
-                 "CPU s a record"]  # fmt: skip
-        lines = [" | ".join(heads), " | ".join("---" for _ in heads)]
-        for row in found["rows"]:
-            cells = [row["measure"], row["first"]]
-            for counts in (row["rule"], row["over"]):
-                strange = counts.get(STRANGER, 0)
-                cells += [sum(counts.values()) - strange, strange]
-            cells.insert(4, f"{row['tau']:.2f}")
-            cells += [row["over"].get(kind, 0) for kind in found["kinds"]] + [row["cpu_seconds"]]
-            lines.append(" | ".join(map(str, cells)))
-        strengths = ", ".join(f"{kind} {next(iter(strength.values())):g}" for kind, strength in kinds.items())
-        parts += [f"## {name}", "\n".join(f"| {line} |" for line in lines),
-                  f"{many:,} images; {total} copies, {found['each']} of each kind ({strengths}), which are counted at tau."]
+    parts = [FRONT]
+    for name, (data, kinds, seeds) in SETS.items():
+        if name in record:
+            strengths = ", ".join(f"{kind} {next(iter(strength.values())):g}" for kind, strength in kinds.items())
+            each, many = record[name]["each"], len(image.load(assets.locate(data)))
+            parts += [f"## {name}", table(record[name]),
+                      f"{many:,} images, {seeds} seeds; {each * len(kinds)} copies, {each} of a kind: "
+                      f"{strengths}. Of each kind, copies that reach tau."]  # fmt: skip
     if "candidates" in record:
-        shares = ", ".join(f"{share:.2f}" for share in record["candidates"]["shares"])
-        parts += ["## Candidates", f"`aligned` compares every image in coarse steps and at most "
-                  f"{2 * record['candidates']['likely']} of them in fine ones. Of the 20 garments of a record's class that "
-                  f"agree most with it, by comparing all of the class in fine steps, it finds {shares} (the three records of "
-                  "seed 0)."]  # fmt: skip
-    parts.append(f"{provenance.host()['processor']}, one thread, on a busy machine: CPU seconds are not those of idle cores.")
-    return "\n\n".join(parts) + "\n"
+        found = record["candidates"]
+        shares = ", ".join(f"{share:.2f}" for share in found["shares"])
+        parts += ["## Candidates", f"`aligned` compares all in coarse steps, at most {2 * found['likely']} in fine "
+                  "ones. Of the 20 garments of a record's class that agree most with it, all compared in fine steps, "
+                  f"it finds {shares} (the records of seed 0)."]  # fmt: skip
+    return "\n\n".join([*parts, f"{provenance.host()['processor']}. {FOOT}"]) + "\n"
+
+
+def table(found):
+    kinds = found["kinds"]
+    heads = ["measure", "first", "rule: copies", "strangers", "tau", "copies", "strangers", *kinds, "CPU s a record"]
+    rows = [heads, ["---" for _ in heads]]
+    for row in found["rows"]:
+        by_rule, by_tau = ([sum(row[way].get(kind, 0) for kind in kinds), row[way].get(STRANGER, 0)]
+                           for way in ("rule", "over"))  # fmt: skip
+        rows.append([row["measure"], row["first"], *by_rule, f"{row['tau']:.2f}", *by_tau,
+                     *(row["over"].get(kind, 0) for kind in kinds), row["cpu_seconds"]])  # fmt: skip
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
 
 
 def main():

@@ -34,7 +34,7 @@ def test_a_masked_block_by_hand():
 
 @pytest.mark.parametrize(("level", "value"), [(180, 1.0), (120, 1.0), (60, 1 - 0.5 * (20 / 51) ** 2 / 0.5)])
 def test_another_exposure_by_hand(level, value):
-    """120/255 becomes 180/255 by the largest gain, 1.5; at least 80/255 by the smallest, 20/51 of 0.2 off from 60/255."""
+    """120/255 becomes 180/255 by the largest gain, 1.5; by the smallest 80/255, which is 20/51 of 0.2 off."""
     assert aligned(halves(120), halves(level)).item() == pytest.approx(value, abs=1e-5)
 
 

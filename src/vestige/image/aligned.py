@@ -1,14 +1,14 @@
 """Agreement of two images once one is laid over the other: for copies that were moved, cropped, blurred or masked.
 
-One image is moved by up to 2.5 pixels in steps of a half, and scaled by up to 1.25 or blurred, in the way that gives the
-largest correlation with the other; a gain is fitted (another exposure); and what still differs is counted by a bounded
-loss, as in robust registration (Black and Rangarajan 1996), so that a masked part costs no more than its area:
+One image is moved by up to 2.5 pixels in steps of a half, and scaled by up to 1.25 or blurred, in the way that gives
+the largest correlation with the other; a gain is fitted (another exposure); and what still differs is counted by a
+bounded loss, as in robust registration (Black and Rangarajan 1996): a masked part costs no more than its area.
 
     1 − mean_p ρ(b_p − moved a_p) / ½ (S_a + S_b),    S_x = mean_{p, q} ρ(x_p − x_q),    ρ(r) = min(r² / 0.2², 1)
 
-S is how far an image's own pixels differ. With ρ(r) = r² and equal means this is the concordance correlation coefficient
-(Lin 1989); King and Chinchilli (2001) put other losses in its place. The larger value of both directions counts, so that
-the order of the two does not matter.
+S is how far an image's own pixels differ. With ρ(r) = r² and equal means this is the concordance correlation
+coefficient (Lin 1989), which King and Chinchilli (2001) generalise to other losses. The larger value of both directions
+counts, so that the order of the two does not matter.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def prepare(images: Tensor) -> Tensor:
                          f"got {height}×{width}")  # fmt: skip
     if by == 1 and images.dtype == torch.uint8:
         return images
-    lots = images.split(max(1, PIXELS // images[0].numel()))
+    lots = torch.split(images, max(1, PIXELS // images[0].numel()))
     return torch.cat([(F.avg_pool2d(unit(some), by) * 255).round().byte() for some in lots])
 
 
@@ -60,7 +60,7 @@ def spreads(images: Tensor) -> Tensor:
     levels = torch.arange(256) / 255
     loss = _loss(levels[:, None] - levels)
     lots = []
-    for some in images.flatten(1).split(1024):
+    for some in torch.split(images.flatten(1), 1024):
         counts = torch.zeros(len(some), 256).scatter_add_(1, some.long(), torch.ones(some.shape))
         shares = counts / some.shape[1]
         lots.append(((shares @ loss) * shares).sum(1))
@@ -69,7 +69,7 @@ def spreads(images: Tensor) -> Tensor:
 
 def aligned(a: Tensor, b: Tensor) -> Tensor:
     """The agreement of image pairs, both prepared, (N, C, H, W): (N,) float32 in [−1, 1], 1 for equal images."""
-    lots = zip(a.split(PAIRS), b.split(PAIRS), strict=True)
+    lots = zip(torch.split(a, PAIRS), torch.split(b, PAIRS), strict=True)
     return torch.cat([torch.empty(0), *(torch.maximum(_onto(one, other), _onto(other, one)) for one, other in lots)])
 
 
@@ -84,7 +84,7 @@ def coarse(a: Tensor, pool: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
     plain = moved - moved.mean(1, keepdim=True)
     plain = plain / plain.norm(dim=1, keepdim=True).clamp(min=1e-6)
     own, values, correlations, size = spreads(a), [], [], max(1, PIXELS // a.numel())
-    for some, its in zip(pool.split(size), spread.split(size), strict=True):
+    for some, its in zip(torch.split(pool, size), torch.split(spread, size), strict=True):
         b = unit(some).flatten(1)
         best = (b @ plain.T).max(1)
         values.append(_agreement(moved[best.indices], b, (own + its) / 2))
