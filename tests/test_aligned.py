@@ -39,7 +39,7 @@ def test_another_exposure_by_hand(level, value):
 
 
 IMAGES = {
-    "texture": textures(12),
+    "texture": textures(8),
     "colour": textures(8, channels=3),
     "not square": textures(8)[:, :, :11],
     "flat": torch.arange(0, 240, 30).byte()[:, None, None, None].expand(-1, 1, 9, 9),
@@ -93,10 +93,10 @@ def test_copies_are_found_whichever_is_the_record(settings):
 
 
 def test_search_is_brute_force_among_the_likely(monkeypatch):
-    x = textures(60)
-    x[30:] = (x[:30].float() * 0.8 + textures(30, seed=9).float() * 0.2).byte()
-    measure, rows = measures.Aligned.of(x), torch.arange(0, 60, 11)
-    values = torch.stack([measure.pairs(row.expand(60), torch.arange(60)) for row in rows])
+    x = textures(40, size=14)
+    x[20:] = (x[:20].float() * 0.8 + textures(20, size=14, seed=9).float() * 0.2).byte()
+    measure, rows = measures.Aligned.of(x), torch.arange(0, 40, 11)
+    values = torch.stack([measure.pairs(row.expand(40), torch.arange(40)) for row in rows])
     values[torch.arange(len(rows)), rows] = -torch.inf
     exact = values.topk(4)
     hits = measure.nearest(rows, 4)
@@ -128,17 +128,17 @@ def test_refuses_what_cannot_be_compared(shape):
 
 
 def test_duplicates_that_were_moved(monkeypatch):
-    x = textures(40, size=16)
-    x = torch.cat([x, x[:5].roll(1, 2), x[:2]])
-    samples = Samples(tuple(f"s{row}" for row in range(47)), x, torch.zeros(47, dtype=torch.long), 1)
+    x = textures(16, size=12)
+    x = torch.cat([x, x[:3].roll(1, 2), x[:2]])
+    samples = Samples(tuple(f"s{row}" for row in range(21)), x, torch.zeros(21, dtype=torch.long), 1)
     measure = measures.Aligned.of(x)
     every = duplicates.find(samples, measure, 0.9, say=str)
     assert every.complete
-    assert every.exact == ((0, 45), (1, 46))
-    assert every.groups == ((0, 40, 45), (1, 41, 46), (2, 42), (3, 43), (4, 44))
-    monkeypatch.setattr(duplicates, "LIKELY", 20)
+    assert every.exact == ((0, 19), (1, 20))
+    assert every.groups == ((0, 16, 19), (1, 17, 20), (2, 18))
+    monkeypatch.setattr(duplicates, "LIKELY", 10)
     likely = duplicates.find(samples, measure, 0.9, say=str)
     assert (likely.complete, likely.groups) == (False, every.groups)
-    monkeypatch.setattr(duplicates, "IMAGES", 20)
-    with pytest.raises(InputError, match="of at most 20 images; here are 45: use --by ssim"):
+    monkeypatch.setattr(duplicates, "IMAGES", 10)
+    with pytest.raises(InputError, match="of at most 10 images; here are 19: use --by ssim"):
         duplicates.find(samples, measure, 0.9, say=str)
