@@ -17,7 +17,7 @@ Say = Callable[[str], None]
 
 NEAR = 10
 """Retained neighbours of a record on which damage is looked for, at most."""
-BY = {"image": "aligned", "text": "embedding"}
+BY = {"image": "aligned", "text": measures.MEASURES["text"][0]}
 """Modality → the measure where none is named: for images not that of `vestige similar`, which misses what was moved."""
 SIMILAR = "more alike than any of 2,000 random pairs"
 

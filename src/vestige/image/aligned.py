@@ -101,8 +101,8 @@ def _onto(a: Tensor, b: Tensor) -> Tensor:
     products = (rows.mT.flatten(4) @ columns.flatten(4).mT).sum(1)
     squares = (rows.mT @ rows).sum(1).flatten(3) @ (across.mT @ across).flatten(2).mT
     sums = _each(down.sum(2), x.sum(1)) @ across.sum(2).mT
-    spread = (squares - sums**2 / x[0].numel()).clamp(min=1e-6).sqrt()
-    best = ((products - sums * y.mean((1, 2, 3))[:, None, None, None]) / spread).flatten(1).argmax(1)
+    norms = (squares - sums**2 / x[0].numel()).clamp(min=1e-6).sqrt()
+    best = ((products - sums * y.mean((1, 2, 3))[:, None, None, None]) / norms).flatten(1).argmax(1)
     family, step = best // len(SHIFTS) ** 2, best % len(SHIFTS) ** 2
     left, right = down[family, step // len(SHIFTS)], across[family, step % len(SHIFTS)]
     moved = (left[:, None] @ x @ right[:, None].mT).flatten(1)
