@@ -103,8 +103,6 @@ def section(name):
             "measure": by, "tau": tau, "cpu_seconds": round(sum(each["cpu_seconds"] for each in lot) / len(lot), 2),
             "first": sum(found.index(STRANGER) if STRANGER in found else len(found) for found in names),
             "rule": Counter(one[1] for one in rule), "over": Counter(one[1] for one in over),
-            "strangers": [(each["id"], one[2], one[0]) for each in lot for one in each["near"]
-                          if one[1] == STRANGER and one[0] >= tau],
         })  # fmt: skip
     return {"rows": rows, "kinds": list(kinds), "each": EACH * RECORDS * seeds}
 
@@ -116,7 +114,7 @@ def candidates():
     for row in rows:
         mates = ((samples.y == samples.y[row]) & (torch.arange(len(samples)) != row)).nonzero().flatten()
         exact = mates[measure.pairs(row.expand(len(mates)), mates).topk(NEAREST).indices]
-        found = measure.nearest(row[None], 2 * measures.LIKELY).position
+        found = measure.nearest(row[None], measures.LIKELY).position
         found = found[torch.isin(found, mates)][:NEAREST]
         shares.append(round(index.recall(found[None], exact[None]), 3))
     return {"shares": shares, "likely": measures.LIKELY}

@@ -39,7 +39,7 @@ LIKELY = 100
 TEXTS = 4096
 """Texts that are compared lexically at a time."""
 IMAGES = 1024
-"""Images whose gradients are compared at a time."""
+"""Images whose gradients are compared, and pairs that are aligned, at a time."""
 TARGETS = 1024
 """Records with which these are compared at a time."""
 SQUARE = 64
@@ -123,7 +123,7 @@ class Aligned:
     def pairs(self, first: Tensor, second: Tensor) -> Tensor:
         from vestige.image.aligned import aligned
 
-        return aligned(self.x[first], self.x[second])
+        return _stepwise(IMAGES, first, second, lambda a, b: aligned(self.x[a], self.x[b]))
 
     def likely(self, rows: Tensor, count: int, tau: float = torch.inf, first: int = 0) -> Hits:
         """The others, from `first` on, that come into question: the `count` first by each ranking, all that reach tau.

@@ -70,7 +70,7 @@ def spreads(images: Tensor) -> Tensor:
 def aligned(a: Tensor, b: Tensor) -> Tensor:
     """The agreement of image pairs, both prepared, (N, C, H, W): (N,) float32 in [−1, 1], 1 for equal images."""
     lots = zip(torch.split(a, PAIRS), torch.split(b, PAIRS), strict=True)
-    return torch.cat([torch.empty(0), *(torch.maximum(_onto(one, other), _onto(other, one)) for one, other in lots)])
+    return torch.cat([torch.maximum(_onto(one, other), _onto(other, one)) for one, other in lots])
 
 
 def coarse(a: Tensor, pool: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
