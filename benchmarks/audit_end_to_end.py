@@ -76,7 +76,7 @@ model:
 records: [{records}]
 scope: {scope}
 policy: {policy}
-similar: {{by: ssim, k: 20, tau: {tau}}}
+similar: {{by: {by}, k: 20, tau: {tau}}}
 gate: forgotten == records and utility_drop <= utility
 references: 12
 """
@@ -86,7 +86,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=100)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--tau", type=float, default=0.8, help="least SSIM that counts as similar")
+    parser.add_argument("--by", default="aligned", help="the measure of similarity")
+    parser.add_argument("--tau", type=float, help="least similarity that counts [more than random pairs have]")
     parser.add_argument("--scopes", nargs="+", choices=("exact", "similar"), default=("exact", "similar"))
     parser.add_argument("--folder", type=Path, help="keep everything here; a second call goes on")
     parser.add_argument("--out", type=Path, help="write the page here")
@@ -97,7 +98,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         planted = prepare(folder, given.seed)
         options = ("--workers", str(given.workers))
-        found = {scope: audited(folder, asked(folder, scope, planted, given.tau), options) for scope in given.scopes}
+        found = {scope: audited(folder, asked(folder, scope, planted, given), options) for scope in given.scopes}
         page = told(planted, found, given)
     print(page)
     if given.out:
@@ -157,10 +158,11 @@ def surprising(whole: Samples, train: Any, seed: int) -> torch.Tensor:
     return torch.stack(rows)
 
 
-def asked(folder: Path, scope: str, planted: dict[str, Any], tau: float) -> str:
+def asked(folder: Path, scope: str, planted: dict[str, Any], given: argparse.Namespace) -> str:
     """The request file of one scope, by name."""
     policy, names = ("remove" if scope == "similar" else "keep"), ", ".join(planted["records"])
-    content = REQUEST.format(controls=CONTROLS, records=names, scope=scope, policy=policy, tau=tau)
+    by, tau = given.by, "null" if given.tau is None else given.tau
+    content = REQUEST.format(controls=CONTROLS, records=names, scope=scope, policy=policy, by=by, tau=tau)
     (folder / f"{scope}.yaml").write_text(content, encoding="utf-8")
     return f"{scope}.yaml"
 
@@ -198,7 +200,8 @@ def told(planted: dict[str, Any], found: dict[str, dict[str, Any]], given: argpa
     search = next(iter(found.values()))["result"]["found"]
     parts = [
         "# An audit from request to report",
-        f"`python benchmarks/audit_end_to_end.py --seed {given.seed}`: three of 60,000 garments to forget, "
+        f"`python benchmarks/audit_end_to_end.py --seed {given.seed} --by {given.by}"
+        f"{'' if given.tau is None else f' --tau {given.tau:g}'}`: three of 60,000 garments to forget, "
         f"{sum(map(len, planted['records'].values()))} near-copies planted; {os.cpu_count()} cores, "
         f"{provenance.host()['processor']}. Training the model before ({planted['training_seconds']:.0f} s) is not "
         "counted.",

@@ -26,7 +26,7 @@ from vestige.image import load, unit
 from vestige.types import Samples, joined
 
 PER_CLASS, COPIES, PASSES, BATCH, RATE = 60, 4, 30, 50, 0.1
-REQUEST = {"data": {"source": "mnist"}, "model": {"train": "planted:train"}, "similar": {"tau": 0.9}}
+REQUEST = {"data": {"source": "mnist"}, "model": {"train": "planted:train"}, "similar": {"by": "ssim", "tau": 0.9}}
 
 
 def train(samples: Samples, seed: int) -> nn.Module:

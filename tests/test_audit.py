@@ -1,6 +1,7 @@
 """A deletion request: what is refused and where, the rule of verdicts, the gate, the folder, the report."""
 
 import json
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -292,6 +293,7 @@ def test_from_a_request_to_a_report_and_on_to_the_next(run, npz, tmp_path):
     status, out, _ = run("audit", first, "--plan", "--out", "audit")
     assert status == 0
     assert "Nothing was changed" in out
+    assert re.search(r"^nearest +aligned +random", out, re.M), "the measure where none is named"
     assert not Path("audit").exists()
 
     status, out, err = run("audit", first, "--out", "audit", "--json")

@@ -196,7 +196,7 @@ def test_duplicates(run, images, qa, tmp_path):
         (["--ids", "bars/0", "--tau", "nan"], "similarities lie in"),
         (["--ids", "bars/0", "--k", 2, "--tau", 0.5], "not both"),
         (["--ids", "bars/0", "--tau", 0.5, "--by", "all"], "use --k"),
-        (["--ids", "bars/0", "--by", "lexical"], "known: ssim, embedding, influence, all"),
+        (["--ids", "bars/0", "--by", "lexical"], "known: ssim, aligned, embedding, influence, all"),
         (["--ids", "bars/0", "--encoder", "pixels"], "used by the measures embedding and all"),
         (["--ids", "bars/0", "--by", "embedding", "--encoder", "nonsense"], "unknown encoder"),
         (["--ids", "bars/0", "--by", "influence"], "vestige similar --by influence --run FOLDER"),
@@ -313,7 +313,7 @@ def test_similar_to_a_trained_model(run, npz, tmp_path):
     page = (tmp_path / "found" / "similar.html").read_text()
     assert "influence by the gradients of the model in steps (stage before, with similar samples, seed 0)." in page
     kept = json.loads((tmp_path / "found" / "similar.json").read_text())
-    assert kept["measures"] == ["ssim", "embedding", "influence"]
+    assert kept["measures"] == ["ssim", "aligned", "embedding", "influence"]
     for arguments, words in (
         (["--stage", "RF-1+2"], "make it with: vestige unlearn --method RF-1+2 --training with --out steps"),
         (["--training", "without"], "make it with: vestige train --training without --out steps"),

@@ -6,12 +6,11 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from vestige.index import EXACT, Cells, Hits
-from vestige.measures import PAIRS, Cosine, Lexical, Measure, Ssim
+from vestige.measures import LIKELY, PAIRS, Aligned, Cosine, Lexical, Measure, Ssim
 from vestige.types import InputError, Samples
 
 NEAR = 32
@@ -22,6 +21,8 @@ MOST = 5_000_000
 """Pairs that may reach tau."""
 TEXTS = 20_000
 """Up to this many texts, the lexical measure compares every pair; more would take hours."""
+IMAGES = 10_000
+"""Up to this many images, `aligned` looks for the likeliest among all; more would take hours."""
 
 Edges = dict[tuple[int, int], float]
 
@@ -48,9 +49,10 @@ def find(samples: Samples, measure: Measure, tau: float, *, say: Callable[[str],
     """The groups of near-duplicates of a data set.
 
     Records of equal content are counted apart, by hash, and stand for one in what follows. Among these, pairs that
-    reach tau are joined by `cliques`. Up to 10⁸ pairs of images, 200,000 vectors or 20,000 texts, every pair is
-    compared; beyond, each record with its 32 likeliest only (images: `image.lowpass`, vectors: `index.Cells`), which
-    may miss pairs. Raises InputError where more than 5 million pairs reach tau, or the texts are too many.
+    reach tau are joined by `cliques`. Up to 10⁸ pairs of images (100 images to align), 200,000 vectors or 20,000 texts,
+    every pair is compared; beyond, each record with its 32 likeliest only (images: `image.lowpass`, or `Aligned.likely`
+    by two rankings; vectors: `index.Cells`), which may miss pairs. Raises InputError where more than 5 million pairs
+    reach tau, or the texts, or the images to align, are too many.
     """
     same = _equal(samples)
     rows = torch.tensor(sorted(members[0] for members in same))
@@ -104,14 +106,11 @@ def _edges(
         )
     kept = torch.zeros(len(samples), dtype=torch.bool)
     kept[rows] = True
-    if isinstance(measure, Ssim):
-        complete = every <= PAIRS
-        likely = None if complete else _likely_images(samples.x)
-    elif isinstance(measure, Cosine):
-        complete = count <= EXACT
-        likely = None if complete else Cells(measure.vectors).nearest
-    else:
-        complete, likely = True, None
+    if isinstance(measure, Aligned) and count > IMAGES:
+        raise InputError(
+            f"aligned looks for the likeliest among all, of at most {IMAGES} images; here are {count}: use --by ssim"
+        )
+    likely = _likely(measure, count, every)
     edges: Edges = {}
     compared, crowded = 0, 0
     for start in range(0, count, ROWS):
@@ -120,8 +119,9 @@ def _edges(
             hits = measure.within(some, tau, int(some[0]))
             compared += len(some) * (len(some) - 1) // 2 + len(some) * start
         else:
-            hits, full = _reach(measure, some, _candidates(likely, samples, measure, some), tau)
-            compared += len(some) * NEAR
+            candidates = likely(some)
+            hits, full = _reach(measure, some, candidates, tau)
+            compared += len(candidates.query)
             crowded += full
         first, second = some[hits.query], hits.position
         mine = kept[second] & (first != second)
@@ -131,19 +131,22 @@ def _edges(
             raise InputError(f"more than {MOST:,} pairs reach {tau:g}; raise --tau")
         if count > ROWS:
             say(f"compared {min(start + ROWS, count)} of {count} records: {len(edges)} pairs reach {tau:g}")
-    return edges, compared, complete, crowded
+    return edges, compared, likely is None, crowded
 
 
-def _likely_images(x: Any) -> Callable[..., Hits]:
-    from vestige.image import lowpass
+def _likely(measure: Measure, count: int, every: int) -> Callable[[torch.Tensor], Hits] | None:
+    """What says which others are likely near-duplicates of records at these positions; None: compare every pair."""
+    if isinstance(measure, Ssim) and every > PAIRS:
+        from vestige.image import lowpass
 
-    made = lowpass.build(x)
-    return lambda queries, k, skip: made.candidates(queries, k, skip=skip)
-
-
-def _candidates(likely: Callable[..., Hits], samples: Samples, measure: Measure, some: torch.Tensor) -> Hits:
-    queries = measure.vectors[some] if isinstance(measure, Cosine) else samples.x[some]
-    return likely(queries, NEAR, skip=some)
+        x, made = measure.x, lowpass.build(measure.x)
+        return lambda some: made.candidates(x[some], NEAR, skip=some)
+    if isinstance(measure, Aligned) and len(measure.x) > LIKELY:
+        return lambda some: measure.likely(some, NEAR)
+    if isinstance(measure, Cosine) and count > EXACT:
+        vectors, cells = measure.vectors, Cells(measure.vectors)
+        return lambda some: cells.nearest(vectors[some], NEAR, skip=some)
+    return None
 
 
 def _reach(measure: Measure, some: torch.Tensor, candidates: Hits, tau: float) -> tuple[Hits, int]:

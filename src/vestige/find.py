@@ -270,12 +270,15 @@ def _about(found: Set, question: Question, command: str) -> Record:
 
 
 def _how(by_name: Mapping[str, measures.Measure]) -> str:
-    likely = any(isinstance(measure, measures.Ssim) and measure.lowpass for measure in by_name.values())
-    if likely:
-        from vestige.image.lowpass import CANDIDATES
+    ways = []
+    for measure in by_name.values():
+        if isinstance(measure, measures.Ssim) and measure.lowpass:
+            from vestige.image.lowpass import CANDIDATES
 
-        return f"the {CANDIDATES} likeliest of each target were compared; a neighbour may be missed"
-    return "every record was compared"
+            ways.append(f"the {CANDIDATES} likeliest of each target were compared")
+        elif isinstance(measure, measures.Aligned) and len(measure.x) > measures.LIKELY:
+            ways.append("every record was laid over each target in coarse steps, the likeliest in fine ones")
+    return "; ".join([*ways, "a neighbour may be missed"]) if ways else "every record was compared"
 
 
 def _null(null: Mapping[str, Tensor], samples: Samples) -> Record:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vestige.image.lowpass import Lowpass
     from vestige.image.networks import MLP
 
-MEASURES = {"image": ("ssim", "embedding", "influence"), "text": ("embedding", "lexical")}
+MEASURES = {"image": ("ssim", "aligned", "embedding", "influence"), "text": ("embedding", "lexical")}
 """Modality → its measures. The first one is the default."""
 LEARNED = "influence"
 """The measure that is one of a trained model."""
@@ -34,10 +34,12 @@ ENCODERS = {"image": "pixels", "text": "minilm"}
 """Modality → the encoder of `embedding` where none is named."""
 PAIRS = 100_000_000
 """Up to this many pairs of images, every one is compared; beyond, the likeliest are re-ranked."""
+LIKELY = 100
+"""Images that `aligned` compares in fine steps, of those most like a record in coarse ones, by two rankings."""
 TEXTS = 4096
 """Texts that are compared lexically at a time."""
 IMAGES = 1024
-"""Images whose gradients are compared at a time."""
+"""Images whose gradients are compared, and pairs that are aligned, at a time."""
 TARGETS = 1024
 """Records with which these are compared at a time."""
 SQUARE = 64
@@ -90,6 +92,60 @@ class Ssim:
         from vestige.image import search
 
         return search.pairs(self.x, first, second)
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Agreement of images once one is laid over the other (`vestige.image.aligned`).
+
+    Every image is compared in coarse steps; the 100 that agree most and the 100 that correlate most with a record, and
+    for a threshold all that reach it, are compared in fine ones. x (N, C, H, W) uint8, prepared; spreads (N,) of them.
+    """
+
+    x: Tensor
+    spreads: Tensor
+
+    @classmethod
+    def of(cls, images: Tensor) -> Aligned:
+        """For images (N, C, H, W), uint8 or float32 in [0, 1]. Raises InputError for ones that are too small."""
+        from vestige.image.aligned import prepare, spreads
+
+        ready = prepare(images)
+        return cls(ready, spreads(ready))
+
+    def nearest(self, rows: Tensor, k: int) -> Hits:
+        return first_of(self._compared(self.likely(rows, max(LIKELY, k)), rows), k)
+
+    def within(self, rows: Tensor, tau: float, first: int = 0) -> Hits:
+        hits = self._compared(self.likely(rows, LIKELY, tau, first), rows)
+        return Hits(*(part[hits.value >= tau] for part in hits))
+
+    def pairs(self, first: Tensor, second: Tensor) -> Tensor:
+        from vestige.image.aligned import aligned
+
+        return _stepwise(IMAGES, first, second, lambda a, b: aligned(self.x[a], self.x[b]))
+
+    def likely(self, rows: Tensor, count: int, tau: float = torch.inf, first: int = 0) -> Hits:
+        """The others, from `first` on, that come into question: the `count` first by each ranking, all that reach tau.
+
+        The values are those of the coarse steps.
+        """
+        from vestige.image.aligned import coarse
+
+        parts = []
+        for at, row in enumerate(rows.tolist()):
+            values, correlations = coarse(self.x[row, None], self.x[first:], self.spreads[first:])
+            picked = values >= tau
+            for ranking in (values, correlations):
+                leave_out(ranking[None], rows[at, None], first)
+                picked[ranking.topk(min(count, len(ranking))).indices] = True
+            picked &= values > -torch.inf
+            position = picked.nonzero().flatten()
+            parts.append(Hits(torch.full_like(position, at), position + first, values[position]))
+        return joined(parts)
+
+    def _compared(self, likely: Hits, rows: Tensor) -> Hits:
+        return ordered(likely._replace(value=self.pairs(rows[likely.query], likely.position)))
 
 
 @dataclass(frozen=True)
@@ -262,6 +318,8 @@ def build(
                 say(f"describing {len(samples)} images, to compare the likeliest only")
                 likely = lowpass.build(samples.x)
             made[name] = Ssim(samples.x, likely, workers=os.cpu_count() or 1)
+        elif name == "aligned":
+            made[name] = Aligned.of(samples.x)
         elif name == "embedding":
             made[name] = Cosine(encode(samples, modality, encoder or ENCODERS[modality], say))
         elif name == LEARNED and model is not None:

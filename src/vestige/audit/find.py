@@ -17,6 +17,8 @@ Say = Callable[[str], None]
 
 NEAR = 10
 """Retained neighbours of a record on which damage is looked for, at most."""
+BY = {"image": "aligned", "text": measures.MEASURES["text"][0]}
+"""Modality → the measure where none is named: for images not that of `vestige similar`, which misses what was moved."""
 SIMILAR = "more alike than any of 2,000 random pairs"
 
 
@@ -102,7 +104,7 @@ def _not_looked(material: Material) -> Found:
 
 def measure(written: Written, material: Material) -> str:
     """What says how similar records are. Raises InputError for a measure or an encoder that is not there."""
-    by = written.request.similar.by or measures.MEASURES[material.modality][0]
+    by = written.request.similar.by or BY[material.modality]
     try:
         names = measures.named(material.modality, by, None, learned=False)
         if len(names) > 1:

@@ -143,7 +143,7 @@ model:
 records: [mnist/12, mnist/525]      # what must be forgotten, by id
 scope: exact           # similar: also what repeats these records
 policy: keep           # of similar records of other owners: keep, ask, remove
-similar: {{by: ssim, k: 20}}
+similar: {{by: aligned, k: 20}}
 method: auto           # retraining where that can be done; or a name as in docs/methods.md
 utility: 0.02          # at most so much accuracy may be lost
 gate: forgotten == records and utility_drop <= utility

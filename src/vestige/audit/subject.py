@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from vestige import assets, similar
-from vestige.audit import own
 from vestige.audit.request import Written
 from vestige.config import Pair, fingerprint
 from vestige.types import InputError, Samples, joined

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vestige import text
-from vestige.audit import own, probing
+from vestige.audit import probing
 from vestige.audit.request import Written
 from vestige.audit.subject import Material, Question
 from vestige.config import LMConfig, TextRecipe, TextUnlearnConfig, TuneConfig

@@ -30,7 +30,9 @@ Reuse = Annotated[
     list[Path] | None,
     typer.Option("--reuse", metavar="FOLDER", help="Take over finished runs with the same fingerprints from there."),
 ]
-By = Annotated[str | None, typer.Option("--by", help="Images: ssim, embedding, all. Text: embedding, lexical, all.")]
+By = Annotated[
+    str | None, typer.Option("--by", help="Images: ssim, aligned, embedding, all. Text: embedding, lexical, all.")
+]
 QuestionColumn = Annotated[str | None, typer.Option("--question", metavar="COLUMN", help="Of text: the questions.")]
 AnswerColumn = Annotated[str | None, typer.Option("--answer", metavar="COLUMN", help="Of text: the answers.")]
 IdColumn = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Of text: the records' ids.")]

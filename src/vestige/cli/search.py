@@ -143,7 +143,8 @@ def similar(
     by: Annotated[
         str | None,
         typer.Option(
-            "--by", help="Images: ssim, embedding, all; with --run influence, all. Text: embedding, lexical, all."
+            "--by",
+            help="Images: ssim, aligned, embedding, all; with --run influence, all. Text: embedding, lexical, all.",
         ),
     ] = None,
     training: Annotated[str | None, typer.Option("--training", help="Of --run: the training arm \\[with].")] = None,

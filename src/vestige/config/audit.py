@@ -85,7 +85,9 @@ class AuditModel(Settings):
 class Widening(Settings):
     """What counts as a similar record."""
 
-    by: str | None = Field(None, description="ssim, embedding (images); embedding, lexical (text); none: the first")
+    by: str | None = Field(
+        None, description="aligned, ssim, embedding (images); embedding, lexical (text); none: the first"
+    )
     k: int = Field(20, ge=1, description="nearest records that are looked at, of each record to forget")
     tau: float | None = Field(
         None, ge=-1, le=1, description="least similarity; none: more than any of 2,000 random pairs of the data have"
