@@ -80,6 +80,18 @@ def test_the_first_line_of_the_rule_that_applies_is_the_verdict(found, name):
     assert decide(found).name == name
 
 
+def test_a_damaged_model_is_told_by_what_the_one_before_said_of_controls():
+    """The controls of a damaged model are worse too, and would let the record pass."""
+    damaged = tuple(5 * value for value in NONE)
+    found = replace(evidence(answer=-60.0), null="controls")
+    readings = (replace(found.readings[0], without=damaged), *found.readings[1:])
+    assert decide(replace(found, readings=readings)).name == "forgotten"
+    readings = (replace(readings[0], before_null=NONE), *found.readings[1:])
+    told = decide(replace(found, readings=readings))
+    assert told.name == "over_unlearned"
+    assert "in the model before" in told.reason
+
+
 def test_a_rise_that_models_without_similar_records_show_too_hides_nothing():
     """Models that still have the similar records have nothing left to regain."""
     plain = evidence(similar=True, rebound=2.0)

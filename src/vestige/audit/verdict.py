@@ -33,7 +33,8 @@ RISE = 0.25
 """Nats beyond the interval that a rise needs: below, it is no sign of anything hidden."""
 RULE = """\
 1. *cannot tell*, where the model's answer was not measured or is not finite, or its null has fewer than 4 numbers.
-2. *over-unlearned*, where the answer lies below the intervals of both kinds of models.
+2. *over-unlearned*, where the answer lies below the intervals of both kinds of models; beside matched controls, below
+   that of what the model before said of them, since one that was damaged says less of controls too.
 3. *still in the model itself*, where a level test (one that says how much the model shows now) lies above the interval
    of models trained without the record but with its similar records. Where this is the answer, beside matched controls
    only, and with similar records kept or never looked for, it is *cannot tell*: still known, but it cannot be said
@@ -155,11 +156,13 @@ def decide(evidence: Evidence) -> Verdict:
     if answer is None or not _usable(answer):
         return said("cannot_tell", f"the model's answer could not be compared: {_why(answer)}")
     models = "models that never saw it" if evidence.null == "references" else "matched records it never saw"
-    floor = min(between(null)[0] for null in (answer.without, answer.null))
+    unharmed = (answer.before_null,) if answer.before_null else (answer.without, answer.null)
+    floor = min(between(null)[0] for null in unharmed)
     if _number(answer) < floor:
+        known = " in the model before" if answer.before_null else ""
         return said(
             "over_unlearned",
-            f"the answer ({_number(answer):.2f}) lies below what {models} give ({floor:.2f})",
+            f"the answer ({_number(answer):.2f}) lies below what {models} give{known} ({floor:.2f})",
             "answer",
         )
     levels, rises = ([one for one in usable if one.level is kind] for kind in (True, False))
