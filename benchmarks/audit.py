@@ -61,8 +61,8 @@ One verdict is right, *cannot tell* is wrong. Settings were chosen on seeds 100�
 images of other seeds had been judged, and fresh seeds were taken each time: an answer below all intervals goes before \
 hidden tests (line 2 of the rule; 26 of 28 right on seeds 0–3), a record that the model is very sure of can be hidden \
 too (line 7; 55 of 56 on seeds 20–27), a rise must stand out beside both kinds of models (line 5; 138 of 140 on seeds \
-40–59, each case 19 or 20 of 20). Beside controls, line 2 was changed after the seeds of *texts without data* that stand \
-below: they are by the rule before it, and were not judged again on fresh ones. In brackets: 95 %, Wilson.
+40–59, each case 19 or 20 of 20). Beside controls, line 2 was changed after the seeds of *texts without data* that \
+stand below: they are by the rule before it, and were not judged again on fresh ones. In brackets: 95 %, Wilson.
 """
 
 
