@@ -300,6 +300,23 @@ def test_an_example_is_written_once(run, tmp_path):
         assert Path(f"{modality}.yaml").read_text() == before
 
 
+def test_no_more_similar_records_go_than_were_asked_to(run, npz, tmp_path):
+    path = write(tmp_path / "request.yaml", more="scope: similar\nsame_owner: [shapes/7]")
+    text = path.read_text().replace("policy: keep", "policy: remove")
+    path.write_text(text.replace("{tau: 0.999}", "{tau: -1, by: ssim, k: 3}"))
+    status, out, err = run("audit", path, "--plan", "--json")
+    assert status == 0, err
+    found = json.loads(out)["found"]
+    lot = found["records"][0]["neighbours"]
+    assert len(lot) == 13
+    gone = {one["id"] for one in lot if one["fate"] == "removed"}
+    assert gone == {one["id"] for one in lot[:3] if one["fate"] != "unseen"} | {"shapes/7"} & {one["id"] for one in lot}
+    more = [one for one in lot[3:] if one["id"] not in gone and one["fate"] != "unseen"]
+    assert more
+    assert {one["why"] for one in more} == {"similar too, but not among the nearest 3: raise similar.k"}
+    assert set(found["kept"]) == {one["id"] for one in more}, "what stays is counted"
+
+
 def test_from_a_request_to_a_report_and_on_to_the_next(run, npz, tmp_path):
     first, second = write(tmp_path / "first.yaml"), write(tmp_path / "second.yaml", "shapes/25")
     status, out, _ = run("audit", first, "--plan", "--out", "audit")

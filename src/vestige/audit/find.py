@@ -43,14 +43,15 @@ def find(written: Written, material: Material, say: Say) -> Found:
     label = dict(zip(everything.ids, map(str, everything.y), strict=True)) if not trained.classes else dict(
         zip(everything.ids, map(str, everything.y.tolist()), strict=True)
     )  # fmt: skip
+    tau, nearest = request.similar.tau, {one.id for lot in near.values() for one in lot[: request.similar.k]}
     records: list[dict[str, Any]] = []
     for name, lot in near.items():
         neighbours = []
         for one in lot:
             value, beyond = one.values[by], one.beyond[by]
-            tau = request.similar.tau
             reaches = beyond == 0 if tau is None else value >= tau
-            fate, why = _fate(written, one.id, reaches, one.id in material.forget, one.id in in_training)
+            asked, there = one.id in material.forget, one.id in in_training
+            fate, why = _fate(written, one.id, reaches, asked, there, one.id in nearest)
             neighbours.append(
                 {"id": one.id, "label": label[one.id], "similarity": round(value, 6), "random_pairs_reaching": beyond,
                  "similar": reaches, "fate": fate, "why": why}
@@ -133,7 +134,7 @@ def both(trained: Samples, never: Samples) -> Samples:
     return joined(trained, never) if len(never) else trained
 
 
-def _fate(written: Written, name: str, alike: bool, asked: bool, trained: bool) -> tuple[str, str]:
+def _fate(written: Written, name: str, alike: bool, asked: bool, trained: bool, near: bool) -> tuple[str, str]:
     """What becomes of a neighbour, and why."""
     request = written.request
     if asked:
@@ -149,6 +150,8 @@ def _fate(written: Written, name: str, alike: bool, asked: bool, trained: bool) 
     if request.policy == "ask" and name in request.decisions:
         keep = request.decisions[name] == "keep"
         return ("kept" if keep else "removed"), "similar, of another owner, who was asked"
+    if request.policy != "keep" and not near:
+        return "kept", f"similar too, but not among the nearest {request.similar.k}: raise similar.k"
     if request.policy == "ask":
         return "ask", "similar, of another owner, who was not asked yet"
     if request.policy == "remove":

@@ -88,7 +88,9 @@ class Widening(Settings):
     by: str | None = Field(
         None, description="aligned, ssim, embedding (images); embedding, lexical (text); none: the first"
     )
-    k: int = Field(20, ge=1, description="nearest records that are looked at, of each record to forget")
+    k: int = Field(
+        20, ge=1, description="nearest records of each record to forget that may go with it; more are named and stay"
+    )
     tau: float | None = Field(
         None, ge=-1, le=1, description="least similarity; none: more than any of 2,000 random pairs of the data have"
     )

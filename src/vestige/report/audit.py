@@ -356,14 +356,14 @@ def _cost(record: Record) -> Section:
             f"On {utility['n']} {utility['on']}, mean {what} was {number(utility['before'], 3)} before and is "
             f"{number(utility['after'], 3)} now: {kept} the budget of {number(request['utility'], 3)}."
         )
-    rows = []
-    for evidence in record["evidence"]:
-        near = evidence["near_accuracy"]
-        rows.append((evidence["record"], *(near or (None, None))))
+    rows = [(one["record"], *(one["near_accuracy"] or (None, None))) for one in record["evidence"]]
+    none = " Where no numbers stand, none of the nearest records has its label." if any(
+        one["near_accuracy"] is None for one in record["evidence"]
+    ) else ""  # fmt: skip
     return Section(
         "cost",
         "What it cost",
-        said + " Damage shows first on the retained neighbours of what was forgotten.",
+        said + " Damage shows first on the retained neighbours of what was forgotten." + none,
         listing=Listing(
             f"Mean {what} on each record’s retained neighbours", ("Record", "Before", "After"), tuple(rows)
         ),

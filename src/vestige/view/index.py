@@ -190,7 +190,7 @@ def _made_with(marker: Mapping[str, Any]) -> dict[str, Any]:
         "preset": str(config.get("preset", "")),
         "modality": str(config.get("modality", "")),
         "model": _last(str(model.get("source") or model.get("kind", ""))) if named else _last(str(model)),
-        "data": _last(str(data.get("source", ""))) if isinstance(data, dict) else _last(str(data)),
+        "data": _last(str(data.get("source") or "")) if isinstance(data, dict) else _last(str(data)),
         "seeds": str(config.get("seeds", "")),
     }
 
