@@ -50,8 +50,8 @@ def find(written: Written, material: Material, say: Say) -> Found:
         for one in lot:
             value, beyond = one.values[by], one.beyond[by]
             reaches = beyond == 0 if tau is None else value >= tau
-            asked, there = one.id in material.forget, one.id in in_training
-            fate, why = _fate(written, one.id, reaches, asked, there, one.id in nearest)
+            known = (one.id in material.forget, one.id in in_training, one.id in nearest)
+            fate, why = _fate(written, one.id, reaches, *known)
             neighbours.append(
                 {"id": one.id, "label": label[one.id], "similarity": round(value, 6), "random_pairs_reaching": beyond,
                  "similar": reaches, "fate": fate, "why": why}
