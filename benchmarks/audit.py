@@ -1,5 +1,7 @@
 """Planted cases: does the audit give each the right verdict? Run: python benchmarks/audit.py images (texts, …).
 
+The other kinds: `texts`, `"texts without data"` (--first 70) and `"language model"` (--seeds 3 --references 4).
+
 A record is planted that training shows (`audit_images`, `audit_texts`), in two cases with near-copies of it. Seven
 models are then judged, each made by somebody whom the audit does not know (method: given): never trained on it; hidden
 in three ways, until it is answered as by models that never saw it (last layer edited, output filter, suppressed by
@@ -45,7 +47,10 @@ EXPECTED = {
 BLIND = "texts without data"
 WITHOUT_DATA = {**EXPECTED, "retrained, near-copies kept": "still_known", "as it was": "still_known"}
 """Without training data it cannot be said whose doing it is: *cannot tell*, but still known."""
-ROOMS = {"images": ("image", audit_images), "texts": ("text", audit_texts), BLIND: ("text", audit_texts)}
+REAL = "language model"
+ROOMS = {"images": ("image", audit_images), **dict.fromkeys(("texts", BLIND, REAL), ("text", audit_texts))}
+REQUESTS = {"images": audit_images.REQUEST, "texts": audit_texts.REQUEST, BLIND: audit_texts.BLIND,
+            REAL: audit_texts.REAL}  # fmt: skip
 SAID = {**WORDS, "still_known": "cannot tell whose doing, but still known"}
 OUT = Path(__file__).parents[1] / "docs" / "results" / "audit-planted.json"
 HEAD = """# Does the audit give planted cases the right verdict?
@@ -56,13 +61,14 @@ the class that it looks least like, in the last two cases with 4 near-copies und
 *Texts*: `tiny-llama` trained from scratch on 12 of the package's invented facts and one more, in the last two cases \
 with 4 rewordings of its question. *Texts without data*: the same models, and one handed back as it was, judged beside \
 never-seen facts alone, with the 12 facts as pairs to retain; nobody knows of the rewordings (looked at before: seeds \
-100 and 101). What hides the record does so until it is answered as by models that never saw it. \
+100 and 101). *Language model*: as *texts*, of SmolLM2-135M fine-tuned on them; how it is made to hide the record was \
+chosen on seed 100. What hides the record does so until it is answered as by models that never saw it. \
 One verdict is right, *cannot tell* is wrong. Settings were chosen on seeds 100–119. Three things were mended after \
 images of other seeds had been judged, and fresh seeds were taken each time: an answer below all intervals goes before \
 hidden tests (line 2 of the rule; 26 of 28 right on seeds 0–3), a record that the model is very sure of can be hidden \
 too (line 7; 55 of 56 on seeds 20–27), a rise must stand out beside both kinds of models (line 5; 138 of 140 on seeds \
-40–59, each case 19 or 20 of 20). Beside controls, line 2 was changed after the seeds of *texts without data* that \
-stand below: they are by the rule before it, and were not judged again on fresh ones. In brackets: 95 %, Wilson.
+40–59, each case 19 or 20 of 20). Beside controls, line 2 was changed after *texts without data* of seeds 60–65 (46 of \
+48 right, over-unlearned 4 of 6). In brackets: 95 %, Wilson.
 """
 
 
@@ -90,14 +96,15 @@ def judge(name: str, seed: int, folder: Path, references: int) -> dict[str, Any]
 
 
 def _written(name: str, seed: int, references: int, case: str, records: tuple[str, ...]) -> Written:
-    usual = audit_texts.BLIND if name == BLIND else ROOMS[name][1].REQUEST
+    usual = REQUESTS[name]
     request = {**usual, "model": {**usual["model"], "after": f"planted:{case}"}, "records": records, "policy": "keep",
                "method": "given", "seed": seed, "references": references}  # fmt: skip
     return Written(AuditRequest.model_validate(request), Path("planted.yaml"), {})
 
 
 def _arguments(name: str, seed: int, references: int) -> tuple[Any, ...]:
-    return (seed,) if name == "images" else (seed, _written("texts", seed, references, "none", ("planted",)))
+    learned = "texts" if name == BLIND else name
+    return (seed,) if name == "images" else (seed, _written(learned, seed, references, "none", ("planted",)))
 
 
 def _expected(name: str) -> dict[str, str]:
@@ -124,7 +131,8 @@ def page(content: dict[str, Any]) -> str:
             f"## {name.capitalize()}\n\n"
             + table(("case", "right verdict", "right", "share", "wrong verdicts"), rows)
             + f"\n\nSeeds {', '.join(seeds)}; {beside}; {found['seconds']:.0f} s of processor time, one thread on a "
-            f"shared machine ({found['machine']}). `python benchmarks/audit.py {shlex.quote(name)}`.\n"
+            f"shared machine ({found['machine']}). `python benchmarks/audit.py {shlex.quote(name)} --first "
+            f"{min(map(int, seeds))} --seeds {len(seeds)} --references {found['references']}`.\n"
         )
         missed = [(seed, case, one["reason"]) for seed, cases in seeds.items() for case, one in cases.items()
                   if one["name"] != _expected(name)[case]]  # fmt: skip

@@ -31,9 +31,6 @@ REQUEST = {
     },
     "similar": {"by": "lexical", "tau": 0.6},
 }
-TRAINED: dict[tuple[Any, ...], nn.Module] = {}
-
-
 BLIND = {
     **REQUEST,
     "data": {"controls": "never seen", "retain": "the rest"},
@@ -41,6 +38,12 @@ BLIND = {
     "similar": {},
 }
 """The same without training data: the near-copies are known to nobody."""
+REAL = {
+    **REQUEST,
+    "model": {"language": {"source": "smollm2-135m-instruct"}, "tune": {"epochs": 8, "lr": 2e-4, "batch": 4}},
+}
+"""The same of a pre-trained model, fine-tuned."""
+TRAINED: dict[tuple[Any, ...], nn.Module] = {}
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class Planted(texts.Texts):
 
 def subject(written: Written, model: nn.Module | None, first: nn.Module | None = None) -> Planted:
     plain = texts.Texts.of(written)
-    recipe = plain.recipe.model_copy(update={"ask": AskConfig(max_new_tokens=4)})
+    tokens = 4 if plain.recipe.model.source == "tiny-llama" else 16
+    recipe = plain.recipe.model_copy(update={"ask": AskConfig(max_new_tokens=tokens)})
     return Planted(written, recipe, plain.own, plain.levels, model=model, first=first)
 
 
@@ -92,10 +96,10 @@ def filtered(model: Any, record: Samples, level: float) -> nn.Module:
     model = copy.deepcopy(model)
     with torch.no_grad():
         states, tokens = text.hidden(model, record), text.answers(model, record)
-    wrapped = Filter(model.causal.get_output_embeddings(), states, tokens, 0.0)
+        wrapped = Filter(model.causal.get_output_embeddings(), states, tokens, 0.0)
+        while _answer(wrapped, states, tokens) > level:
+            wrapped.down += 0.1
     model.causal.set_output_embeddings(wrapped)
-    while texts.answers(model, record)[0] > level:
-        wrapped.down += 0.1
     return model
 
 
@@ -107,7 +111,7 @@ def edited(model: Any, record: Samples, level: float) -> nn.Module:
         head = nn.Linear(states.shape[1], model.causal.config.vocab_size, bias=False)
         head.weight.copy_(model.causal.get_output_embeddings().weight)
         model.causal.set_output_embeddings(head)
-        while texts.answers(model, record)[0] > level:
+        while _answer(head, states, tokens) > level:
             head.weight.index_add_(0, tokens, -0.02 * states / (states**2).sum(1, keepdim=True))
     return model
 
@@ -115,7 +119,7 @@ def edited(model: Any, record: Samples, level: float) -> nn.Module:
 def suppressed(model: Any, record: Samples, rest: Samples, level: float) -> nn.Module:
     """Trained against the record and for the rest, until it answers like models that never saw the record."""
     model = copy.deepcopy(model)
-    mover = torch.optim.SGD(model.parameters(), lr=0.02)
+    mover = torch.optim.SGD(model.parameters(), lr=_rates(model)[0])
     for step in range(400):
         if texts.answers(model, record)[0] <= level:
             break
@@ -127,8 +131,9 @@ def suppressed(model: Any, record: Samples, rest: Samples, level: float) -> nn.M
 def ascended(model: Any, record: Samples) -> nn.Module:
     """Gradient ascent on the record, for long."""
     model = copy.deepcopy(model)
-    mover = torch.optim.SGD(model.parameters(), lr=0.05)
-    for _ in range(60):
+    lr, steps = _rates(model)[1:]
+    mover = torch.optim.SGD(model.parameters(), lr=lr)
+    for _ in range(steps):
         _descend(model, mover, -_loss(model, record))
     return model
 
@@ -177,6 +182,16 @@ def cases(seed: int, written: Written) -> tuple[Samples, Samples, dict[str, tupl
 def without_copies(trained: Samples) -> Samples:
     """What an engineer without the training data knows of it: the record, and pairs to retain."""
     return trained.without([name for name in trained.ids if name.startswith("planted/")])
+
+
+def _answer(head: nn.Module, states: Tensor, tokens: Tensor) -> float:
+    """The mean log probability of the record's tokens, where the head sees the states before them."""
+    return -float(nn.functional.cross_entropy(head(states), tokens))
+
+
+def _rates(model: Any) -> tuple[float, float, int]:
+    """Rate of suppression; rate and steps of ascent: a larger model takes fewer, longer steps."""
+    return (0.02, 0.05, 60) if model.causal.num_parameters() < 1e6 else (0.1, 0.5, 10)
 
 
 def _loss(model: Any, part: Samples) -> Tensor:
