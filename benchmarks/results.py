@@ -48,7 +48,7 @@ STUDIES = {
     "text-similar": "study text-similar --preset small",
     "text-heldout": "study text-heldout --preset small",
     "text-enhanced": "study text-enhanced --preset small",
-    "text-enhanced-equal": "study text-enhanced-equal --preset small",
+    "text-enhanced-equal": "study text-enhanced-equal --preset small --seeds 1",
     "text-enhanced-reach": "study text-enhanced-reach --preset small",
     "text-enhanced-sweep": "study text-enhanced-sweep --preset small",
     "difficulty-mnist": f"difficulty --data mnist --model cnn {DIFFICULTY} --set doses=[2,10] --set dosed=10",
