@@ -184,7 +184,8 @@ def page(name: str, arguments: str, record: dict, cost: str, times: list[dict]) 
         lines.append(
             f"| {verdict['sentence']} | {verdict['quantity']} | {cell(verdict)} | {verdict['rule']} | {holds} |"
         )
-    ns = ", ".join(dict.fromkeys(str(one["n"]) for one in record["verdicts"] or record["rows"]))
+    counted = record["verdicts"] or [row for row in record["rows"] if row["group"] == "target"] or record["rows"]
+    ns = ", ".join(dict.fromkeys(str(one["n"]) for one in counted))
     lines += ["", f"95 % {interval}; {paired}: {ns}.", "", "## Table", ""]
     found_rows = [*record["rows"], *times]
     metrics = {row["metric"] for row in found_rows}
