@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from vestige.audit import folder, gate, own, request, verdict
 from vestige.audit.check import check
@@ -315,6 +316,22 @@ def test_no_more_similar_records_go_than_were_asked_to(run, npz, tmp_path):
     assert more
     assert {one["why"] for one in more} == {"similar too, but not among the nearest 3: raise similar.k"}
     assert set(found["kept"]) == {one["id"] for one in more}, "what stays is counted"
+
+
+def test_pairs_among_a_records_own_neighbours_do_not_hide_them():
+    from vestige.audit.find import beside_pairs
+
+    first, second = np.triu_indices(12, 1)
+    family = (first < 4) & (second < 4)  # 0 and its copies 1, 2, 3
+    pairs = np.where(family, 0.9 - 0.1 * second, 0.3 - 0.01 * first)
+    order, similar_by = [0, 1, 2, 3, 4, 5], np.array([0.8, 0.7, 0.6, 0.285, 0.275])
+    lots = torch.from_numpy(first), torch.from_numpy(second), pairs
+    assert beside_pairs(order, similar_by, *lots) == (3, [0, 0, 0, 14, 18])
+    twins = pairs.copy()
+    twins[(first == 10) & (second == 11)] = 0.65  # two others as alike as that: 0.6 is no longer beyond all pairs
+    assert beside_pairs(order, similar_by, *lots[:2], twins)[0] == 2
+    few = (first < 5) & (second < 5)  # hardly any other pair is left to compare with
+    assert beside_pairs(order, similar_by, *(one[few] for one in lots))[0] == 2
 
 
 def test_from_a_request_to_a_report_and_on_to_the_next(run, npz, tmp_path):

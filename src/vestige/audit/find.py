@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from vestige import measures, similar
 from vestige.audit.request import Written
@@ -20,6 +21,8 @@ NEAR = 10
 BY = {"image": "aligned", "text": measures.MEASURES["text"][0]}
 """Modality → the measure where none is named: for images not that of `vestige similar`, which misses what was moved."""
 SIMILAR = "more alike than any of 2,000 random pairs"
+ENOUGH = 0.5
+"""Share of the random pairs that must be left when those among a record's own neighbours are not counted."""
 
 
 def find(written: Written, material: Material, say: Say) -> Found:
@@ -44,12 +47,15 @@ def find(written: Written, material: Material, say: Say) -> Found:
         zip(everything.ids, map(str, everything.y.tolist()), strict=True)
     )  # fmt: skip
     tau, nearest = request.similar.tau, {one.id for lot in near.values() for one in lot[: request.similar.k]}
+    place = {name: position for position, name in enumerate(everything.ids)}
     records: list[dict[str, Any]] = []
     for name, lot in near.items():
         neighbours = []
-        for one in lot:
-            value, beyond = one.values[by], one.beyond[by]
-            reaches = beyond == 0 if tau is None else value >= tau
+        order = [place[name], *(place[one.id] for one in lot)]
+        counted, reaching = beside_pairs(order, np.array([one.values[by] for one in lot]), *null, values[by].numpy())
+        for at, one in enumerate(lot):
+            value, beyond = one.values[by], reaching[at]
+            reaches = at < counted if tau is None else value >= tau
             known = (one.id in material.forget, one.id in in_training, one.id in nearest)
             fate, why = _fate(written, one.id, reaches, *known)
             neighbours.append(
@@ -80,6 +86,30 @@ def find(written: Written, material: Material, say: Say) -> Found:
         "not_controls": sorted({one["id"] for record in records for one in record["neighbours"]
                                 if one["similar"] and one["fate"] == "unseen"}),
     }  # fmt: skip
+
+
+def beside_pairs(
+    order: Sequence[int], similar_by: np.ndarray, first: Tensor, second: Tensor, pairs: np.ndarray
+) -> tuple[int, list[int]]:
+    """How many of a record's neighbours are more alike than any random pair, and how many pairs reach each of them.
+
+    A pair between the record and its neighbours, or two of them, is no null for these: a few near-copies in a small
+    data set would hide each other. So the first n neighbours count, for the largest n with which no pair other than
+    those among the record and these n reaches the n-th, and at least `ENOUGH` of all pairs are other ones.
+
+    order: positions of the record, then of its neighbours, nearest first. similar_by: of each neighbour, falling (k,).
+    first, second: positions of the random pairs (P,). pairs: how alike those are (P,).
+    """
+    place = {position: at for at, position in enumerate(order)}
+    outside = len(order)
+    joins = np.array([max(place.get(one, outside), place.get(other, outside))
+                      for one, other in zip(first.tolist(), second.tolist(), strict=True)])  # fmt: skip
+    alike = 0
+    for n in range(1, outside):
+        other = joins > n
+        if other.mean() >= ENOUGH and not (pairs[other] >= similar_by[n - 1]).any():
+            alike = n
+    return alike, [int((pairs[joins > max(n, alike)] >= similar_by[n - 1]).sum()) for n in range(1, outside)]
 
 
 def _not_looked(material: Material) -> Found:
