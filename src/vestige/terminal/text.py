@@ -24,7 +24,8 @@ TEXT_CAPTION = (
     "fine-tuned again without the target, without its similar samples too. Read each column beside base and before."
 )
 ENHANCED_CAPTION = (
-    "-1+m: m paraphrases of the target forgotten too; ~g: noise of strength g; Enhanced: both; -near: near pairs held. "
+    "-1+m: m paraphrases of the target forgotten too; ~g: noise of strength g; Enhanced: both; -near: near pairs held; "
+    "-apart: similar samples not retained; -similar: forgotten too. "
     "Residual: 1 as before unlearning, 0 as base; –: base and before are within 0.05, or it was not measured."
 )
 ROOM_FOR_INTERVALS = 9
