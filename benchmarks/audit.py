@@ -61,8 +61,7 @@ the class that it looks least like, in the last two cases with 4 near-copies und
 *Texts*: `tiny-llama` trained from scratch on 12 of the package's invented facts and one more, in the last two cases \
 with 4 rewordings of its question. *Texts without data*: the same models, and one handed back as it was, judged beside \
 never-seen facts alone, with the 12 facts as pairs to retain; nobody knows of the rewordings (looked at before: seeds \
-100 and 101). *Language model*: as *texts*, of SmolLM2-135M fine-tuned on them; how it is made to hide the record was \
-chosen on seed 100. What hides the record does so until it is answered as by models that never saw it. \
+100 and 101). What hides the record does so until it is answered as by models that never saw it. \
 One verdict is right, *cannot tell* is wrong. Settings were chosen on seeds 100–119. Three things were mended after \
 images of other seeds had been judged, and fresh seeds were taken each time: an answer below all intervals goes before \
 hidden tests (line 2 of the rule; 26 of 28 right on seeds 0–3), a record that the model is very sure of can be hidden \

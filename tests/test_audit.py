@@ -319,19 +319,21 @@ def test_no_more_similar_records_go_than_were_asked_to(run, npz, tmp_path):
 
 
 def test_pairs_among_a_records_own_neighbours_do_not_hide_them():
-    from vestige.audit.find import beside_pairs
+    from vestige.similar import beside_pairs
 
     first, second = np.triu_indices(12, 1)
     family = (first < 4) & (second < 4)  # 0 and its copies 1, 2, 3
     pairs = np.where(family, 0.9 - 0.1 * second, 0.3 - 0.01 * first)
-    order, similar_by = [0, 1, 2, 3, 4, 5], np.array([0.8, 0.7, 0.6, 0.285, 0.275])
+    order, values = [0, 1, 2, 3, 4, 5], [0.8, 0.7, 0.6, 0.285, 0.275]
     lots = torch.from_numpy(first), torch.from_numpy(second), pairs
-    assert beside_pairs(order, similar_by, *lots) == (3, [0, 0, 0, 14, 18])
+    counted, reaching, own = beside_pairs(order, values, *lots)
+    assert (counted, reaching) == (3, [0, 0, 0, 14, 18])
+    assert (own == family).all(), "their own pairs are the ones left out"
     twins = pairs.copy()
     twins[(first == 10) & (second == 11)] = 0.65  # two others as alike as that: 0.6 is no longer beyond all pairs
-    assert beside_pairs(order, similar_by, *lots[:2], twins)[0] == 2
+    assert beside_pairs(order, values, *lots[:2], twins)[0] == 2
     few = (first < 5) & (second < 5)  # hardly any other pair is left to compare with
-    assert beside_pairs(order, similar_by, *(one[few] for one in lots))[0] == 2
+    assert beside_pairs(order, values, *(one[few] for one in lots))[0] == 2
 
 
 def test_from_a_request_to_a_report_and_on_to_the_next(run, npz, tmp_path):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,10 +22,12 @@ from vestige.types import InputError, Samples
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Neighbour", "check_targets", "neighbours", "null_pairs", "ssim", "threshold", "top_k"]
+__all__ = ["Neighbour", "beside_pairs", "check_targets", "neighbours", "null_pairs", "ssim", "threshold", "top_k"]
 
 NULL = 2000
 """Random pairs that stand beside the values."""
+ENOUGH = 0.5
+"""Share of the random pairs that must be left when those among a record's own neighbours are not counted."""
 
 
 def top_k(targets: Samples, pool: Samples, k: int, *, by: str = "ssim") -> dict[str, tuple[str, ...]]:
@@ -146,6 +149,32 @@ def null_pairs(samples: Samples, seed: int, count: int = NULL) -> tuple[Tensor, 
     step = 1 + (torch.rand(count, generator=draw, dtype=torch.float64) * (sizes[kind] - 1)).long()
     second = order[starts[kind] + (place[first] - starts[kind] + step) % sizes[kind]]
     return first, second
+
+
+def beside_pairs(
+    order: Sequence[int], values: Sequence[float], first: Tensor, second: Tensor, pairs: np.ndarray
+) -> tuple[int, list[int], np.ndarray]:
+    """How many neighbours of a record are more alike to it than random pairs are.
+
+    A pair between the record and its neighbours, or two of them, is no null for these: a few near-copies in a small
+    data set would hide each other. So the first n neighbours count, for the largest n with which no pair other than
+    those among the record and these n reaches the n-th, and at least `ENOUGH` of all pairs are other ones.
+
+    order: positions of the record, then of its neighbours, nearest first. values: of each neighbour, falling (k,).
+    first, second: positions of the random pairs (P,). pairs: how alike those are (P,). Returns n, how many pairs reach
+    each neighbour, and which are pairs among the record and its n (P,).
+    """
+    place = {position: at for at, position in enumerate(order)}
+    outside = len(order)
+    joins = np.array([max(place.get(one, outside), place.get(other, outside))
+                      for one, other in zip(first.tolist(), second.tolist(), strict=True)])  # fmt: skip
+    alike = 0
+    for n, value in enumerate(values, 1):
+        other = joins > n
+        if other.mean() >= ENOUGH and not (pairs[other] >= value).any():
+            alike = n
+    reaching = [int((pairs[joins > max(n, alike)] >= value).sum()) for n, value in enumerate(values, 1)]
+    return alike, reaching, joins <= alike
 
 
 def _check_by(by: str) -> None:

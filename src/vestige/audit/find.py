@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from vestige import measures, similar
 from vestige.audit.request import Written
@@ -20,9 +19,6 @@ NEAR = 10
 """Retained neighbours of a record on which damage is looked for, at most."""
 BY = {"image": "aligned", "text": measures.MEASURES["text"][0]}
 """Modality → the measure where none is named: for images not that of `vestige similar`, which misses what was moved."""
-SIMILAR = "more alike than any of 2,000 random pairs"
-ENOUGH = 0.5
-"""Share of the random pairs that must be left when those among a record's own neighbours are not counted."""
 
 
 def find(written: Written, material: Material, say: Say) -> Found:
@@ -48,11 +44,14 @@ def find(written: Written, material: Material, say: Say) -> Found:
     )  # fmt: skip
     tau, nearest = request.similar.tau, {one.id for lot in near.values() for one in lot[: request.similar.k]}
     place = {name: position for position, name in enumerate(everything.ids)}
+    pairs = values[by].numpy()
+    counting = np.ones(len(pairs), bool)
     records: list[dict[str, Any]] = []
     for name, lot in near.items():
         neighbours = []
         order = [place[name], *(place[one.id] for one in lot)]
-        counted, reaching = beside_pairs(order, np.array([one.values[by] for one in lot]), *null, values[by].numpy())
+        counted, reaching, own = similar.beside_pairs(order, [one.values[by] for one in lot], *null, pairs)
+        counting &= ~own
         for at, one in enumerate(lot):
             value, beyond = one.values[by], reaching[at]
             reaches = at < counted if tau is None else value >= tau
@@ -63,6 +62,9 @@ def find(written: Written, material: Material, say: Say) -> Found:
                  "similar": reaches, "fate": fate, "why": why}
             )  # fmt: skip
         records.append({"id": name, "label": label[name], "neighbours": neighbours})
+    if not counting.any():  # every pair is among similar records: there is nothing else to tell of
+        counting[:] = True
+    count = int(counting.sum())
     alike = [one for record in records for one in record["neighbours"] if one["similar"] and one["fate"] != "unseen"]
     fates = {one["id"]: one["fate"] for one in alike}
     asked = sorted(name for name, fate in fates.items() if fate == "ask")
@@ -72,9 +74,9 @@ def find(written: Written, material: Material, say: Say) -> Found:
     return {
         "by": by,
         "searched": len(everything),
-        "rule": SIMILAR if request.similar.tau is None else f"{by} of at least {request.similar.tau:g}",
-        "null": {"pairs": len(null[0]), "median": round(float(np.median(values[by].numpy())), 6),
-                 "largest": round(float(values[by].max()), 6)},
+        "rule": f"more alike than any of {count:,} random pairs" if tau is None else f"{by} of at least {tau:g}",
+        "null": {"pairs": count, "median": round(float(np.median(pairs[counting])), 6),
+                 "largest": round(float(pairs[counting].max()), 6)},
         "records": records,
         "removed": removed,
         "kept": kept,
@@ -86,30 +88,6 @@ def find(written: Written, material: Material, say: Say) -> Found:
         "not_controls": sorted({one["id"] for record in records for one in record["neighbours"]
                                 if one["similar"] and one["fate"] == "unseen"}),
     }  # fmt: skip
-
-
-def beside_pairs(
-    order: Sequence[int], similar_by: np.ndarray, first: Tensor, second: Tensor, pairs: np.ndarray
-) -> tuple[int, list[int]]:
-    """How many of a record's neighbours are more alike than any random pair, and how many pairs reach each of them.
-
-    A pair between the record and its neighbours, or two of them, is no null for these: a few near-copies in a small
-    data set would hide each other. So the first n neighbours count, for the largest n with which no pair other than
-    those among the record and these n reaches the n-th, and at least `ENOUGH` of all pairs are other ones.
-
-    order: positions of the record, then of its neighbours, nearest first. similar_by: of each neighbour, falling (k,).
-    first, second: positions of the random pairs (P,). pairs: how alike those are (P,).
-    """
-    place = {position: at for at, position in enumerate(order)}
-    outside = len(order)
-    joins = np.array([max(place.get(one, outside), place.get(other, outside))
-                      for one, other in zip(first.tolist(), second.tolist(), strict=True)])  # fmt: skip
-    alike = 0
-    for n in range(1, outside):
-        other = joins > n
-        if other.mean() >= ENOUGH and not (pairs[other] >= similar_by[n - 1]).any():
-            alike = n
-    return alike, [int((pairs[joins > max(n, alike)] >= similar_by[n - 1]).sum()) for n in range(1, outside)]
 
 
 def _not_looked(material: Material) -> Found:
