@@ -40,7 +40,7 @@ BLIND = {
 """The same without training data: the near-copies are known to nobody."""
 REAL = {
     **REQUEST,
-    "model": {"language": {"source": "smollm2-135m-instruct"}, "tune": {"epochs": 8, "lr": 2e-4, "batch": 4}},
+    "model": {"language": {"source": "smollm2-135m-instruct"}, "tune": {"epochs": 6, "lr": 2e-4, "batch": 4}},
 }
 """The same of a pre-trained model, fine-tuned."""
 TRAINED: dict[tuple[Any, ...], nn.Module] = {}

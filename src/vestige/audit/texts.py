@@ -6,11 +6,12 @@ import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vestige import text
@@ -37,6 +38,8 @@ STEPS = 10
 """Of `rebound`."""
 SHARE = 5e-3
 """Length of such a step beside that of all weights."""
+DRIFT = 20
+"""Never-seen pairs whose own rise is taken off, at most."""
 WATCHED = 100
 """Never-seen and neighbouring pairs that are asked, at most."""
 KNOWN = 0.8
@@ -166,14 +169,18 @@ class Texts:
             **probing.shared(
                 question,
                 partial(answers, model),
-                partial(probe, model, question.retain),
-                partial(rebound, model, question.retain),
+                partial(self._probe, model, question.retain),
+                partial(rebound, model, question.retain, question.never),
             ),
             **probing.parted({"rounded": rounded}, question),
             "near_accuracy": probing.near(question, lambda lot: recalls(model, lot, self.recipe)),
             "utility": recalls(model, question.retain.at(slice(0, WATCHED)), self.recipe),
             "recall": recalls(model, question.records, self.recipe),
         }
+
+    def _probe(self, model: Any, retain: Samples, asked: Samples) -> np.ndarray | None:
+        start = _head(self.recipe.model if self.trains else self.own)
+        return probe(model, retain, asked) if start is None else borrowed(model, start, asked)
 
     def hide(self, model: Any, question: Question, levels: np.ndarray, *, last: bool) -> nn.Module | None:
         return hide(model, question.records, question.retain, levels, last=last)
@@ -219,16 +226,36 @@ def probe(model: LanguageModel, retain: Samples, asked: Samples) -> np.ndarray |
     return np.array([float(part.mean()) for part in parts])
 
 
-def rebound(model: LanguageModel, retain: Samples, asked: Samples) -> np.ndarray | None:
+def borrowed(model: LanguageModel, head: nn.Module, asked: Samples) -> np.ndarray | None:
+    """The mean log probability of each answer's tokens under the head of another model, in nats (N,).
+
+    Heads hardly move in fine-tuning: that of the model that tuning started from reads the states of all that were tuned
+    from it, and what was done to the model's own head does not matter. None where it takes states of another width.
+    """
+    with torch.no_grad():
+        seen, tokens = text.hidden(model, asked), text.answers(model, asked)
+        if seen.shape[1] != head.weight.shape[1]:
+            return None
+        each = F.cross_entropy(head.to(seen.device)(seen), tokens, reduction="none")
+    return np.array([-float(part.mean()) for part in torch.split(each, text.lengths(model, asked).tolist())])
+
+
+def rebound(model: LanguageModel, retain: Samples, never: Samples, asked: Samples) -> np.ndarray | None:
     """The answers after a *copy* took a few steps on retained pairs only (`nudged`), (N,): what was hidden comes back.
 
-    What filters the scores after the head does not matter. None where no gradient reaches the weights.
+    Such steps move every answer a little, up or down, in each model by another amount: the mean rise of never-seen
+    pairs is taken off. What filters the scores after the head does not matter. None where no gradient reaches the
+    weights.
     """
+    few = never.at(slice(0, DRIFT))
     learner, loss = _learner(model)
     head = learner.causal.get_output_embeddings()
     learner.causal.set_output_embeddings(next((part for part in head.modules() if isinstance(part, nn.Linear)), head))
-    moved = probing.nudged(list(learner.parameters()), retain, loss, batch=REBOUND, steps=STEPS, share=SHARE)
-    return answers(learner, asked) if moved else None
+    before = answers(learner, few) if len(few) else np.zeros(1)
+    if not probing.nudged(list(learner.parameters()), retain, loss, batch=REBOUND, steps=STEPS, share=SHARE):
+        return None
+    after = answers(learner, few) if len(few) else before
+    return answers(learner, asked) - float(np.mean(after - before))
 
 
 def hide(model: LanguageModel, records: Samples, retain: Samples, levels: np.ndarray, *, last: bool) -> LanguageModel:
@@ -239,6 +266,15 @@ def hide(model: LanguageModel, records: Samples, retain: Samples, levels: np.nda
     weights = list((learner.causal.get_output_embeddings() if last else learner).parameters())
     probing.hidden(weights, records, retain, REBOUND, loss, lambda: answers(learner, records), levels)
     return learner
+
+
+@lru_cache(maxsize=1)
+def _head(config: LMConfig) -> nn.Module | None:
+    """The head of the pre-trained model that this names; None of one with random weights."""
+    if config.source in text.TINY:
+        return None
+    start: Any = text.build(config, generator=torch.Generator().manual_seed(0))
+    return copy.deepcopy(start.causal.get_output_embeddings()).requires_grad_(False)
 
 
 def _learner(model: LanguageModel) -> tuple[LanguageModel, Callable[[Samples], Tensor]]:

@@ -42,7 +42,7 @@ FAR = 6.0
 PICTURES = 6
 TESTS = {
     "answer": "how sure the model is of it",
-    "probe": "its last layer fitted anew",
+    "probe": "under a last layer not its own",
     "rebound": "rise while trained on others",
     "recall": "how much of the answer it gives",
     "rounded": "the answer with weights of 4 bits",

@@ -25,10 +25,12 @@ from vestige.text.model import (
 from vestige.text.recover import ask, likelihoods, recover
 from vestige.text.sources import pickled, unpickled
 from vestige.text.states import EMBED, altered, check_places, depth
+from vestige.text.tiny import TINY
 
 __all__ = [
     "EMBED",
     "ENCODERS",
+    "TINY",
     "LanguageModel",
     "Record",
     "altered",
