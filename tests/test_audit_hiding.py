@@ -86,14 +86,38 @@ def test_what_comes_back_is_read_before_an_output_filter(planted):
     assert images.rebound(Mute(model), rest, record)[0] > 0
 
 
-@pytest.mark.parametrize("last", [True, False])
-def test_a_pair_is_hidden_in_a_copy(last):
+@pytest.fixture
+def language():
+    """An untrained language model, a pair, and others."""
     model = text.build(LMConfig(source="tiny-llama", chat=False), generator=torch.Generator().manual_seed(0))
     pairs = Samples(("a", "b", "c"), np.array(["One?", "Two?", "Three?"], object), np.array(["x", "yy", "zz"], object))
-    level = texts.answers(model, pairs.take(["a"])) - 1
-    hid = texts.hide(model, pairs.take(["a"]), pairs.take(["b", "c"]), level, last=last)
-    assert texts.answers(hid, pairs.take(["a"]))[0] <= level[0]
-    assert np.isfinite(texts.rebound(hid, pairs.take(["b", "c"]), pairs.take(["a"]))).all()
+    return model, pairs.take(["a"]), pairs.take(["b", "c"])
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_pair_is_hidden_in_a_copy(language, last):
+    model, pair, rest = language
+    level = texts.answers(model, pair) - 1
+    hid = texts.hide(model, pair, rest, level, last=last)
+    assert texts.answers(hid, pair)[0] <= level[0]
+    for never in (rest.take([]), rest.take(["c"])):
+        assert np.isfinite(texts.rebound(hid, rest, never, pair)).all()
+
+
+def test_the_head_of_the_start_reads_through_what_was_done_to_the_own_head(language):
+    model, pair, rest = language
+    head = model.causal.get_output_embeddings()
+    assert texts.borrowed(model, head, pair) == pytest.approx(texts.answers(model, pair), abs=0.01)
+    hid = texts.hide(model, pair, rest, texts.answers(model, pair) - 1, last=True)
+    assert texts.borrowed(hid, head, pair) == pytest.approx(texts.answers(model, pair), abs=0.01)
+    assert texts.borrowed(model, nn.Linear(5, 7, bias=False), pair) is None
+
+
+def test_what_steps_on_retained_pairs_do_to_every_answer_is_no_rise(language):
+    model, pair, rest = language
+    moved = texts.rebound(model, rest, rest.take([]), pair) - texts.answers(model, pair)
+    assert abs(moved[0]) > 1e-3
+    assert texts.rebound(model, rest, pair, pair) == pytest.approx(texts.answers(model, pair), abs=1e-5)
 
 
 REQUEST = """\

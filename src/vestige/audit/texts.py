@@ -226,7 +226,7 @@ def probe(model: LanguageModel, retain: Samples, asked: Samples) -> np.ndarray |
     return np.array([float(part.mean()) for part in parts])
 
 
-def borrowed(model: LanguageModel, head: nn.Module, asked: Samples) -> np.ndarray | None:
+def borrowed(model: LanguageModel, head: nn.Linear, asked: Samples) -> np.ndarray | None:
     """The mean log probability of each answer's tokens under the head of another model, in nats (N,).
 
     Heads hardly move in fine-tuning: that of the model that tuning started from reads the states of all that were tuned
@@ -234,9 +234,9 @@ def borrowed(model: LanguageModel, head: nn.Module, asked: Samples) -> np.ndarra
     """
     with torch.no_grad():
         seen, tokens = text.hidden(model, asked), text.answers(model, asked)
-        if seen.shape[1] != head.weight.shape[1]:
+        if seen.shape[1] != head.in_features:
             return None
-        each = F.cross_entropy(head.to(seen.device)(seen), tokens, reduction="none")
+        each = F.cross_entropy(head(seen.cpu()), tokens.cpu(), reduction="none")
     return np.array([-float(part.mean()) for part in torch.split(each, text.lengths(model, asked).tolist())])
 
 
@@ -269,12 +269,13 @@ def hide(model: LanguageModel, records: Samples, retain: Samples, levels: np.nda
 
 
 @lru_cache(maxsize=1)
-def _head(config: LMConfig) -> nn.Module | None:
+def _head(config: LMConfig) -> nn.Linear | None:
     """The head of the pre-trained model that this names; None of one with random weights."""
     if config.source in text.TINY:
         return None
     start: Any = text.build(config, generator=torch.Generator().manual_seed(0))
-    return copy.deepcopy(start.causal.get_output_embeddings()).requires_grad_(False)
+    head: nn.Linear = copy.deepcopy(start.causal.get_output_embeddings()).requires_grad_(False)
+    return head
 
 
 def _learner(model: LanguageModel) -> tuple[LanguageModel, Callable[[Samples], Tensor]]:
