@@ -290,7 +290,7 @@ def test_smollm2_learns_forgets_and_is_asked():
     def ascent(now, _):
         return -(lm.losses(now, target) / lm.lengths(now, target)).mean()
 
-    gone = descend(copy.deepcopy(tuned), ascent, steps=3, lr=5e-5, weight_decay=0, optimiser="adamw")
+    gone = descend(copy.deepcopy(tuned), ascent, steps=5, lr=5e-5, weight_decay=0, optimiser="adamw")
     left = recover(gone, target, config=recipe.ask).value[0]
     assert left < known.value[0] - 0.3
     curve = relearn(gone, target, level=0.9, steps=10, recipe=recipe, seed=0)
