@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vestige import image, metrics, presets
+from vestige import image, influence, metrics, presets
 from vestige.audit import own, probing
 from vestige.audit.request import Written
 from vestige.audit.subject import Material, Question
@@ -28,6 +28,7 @@ from vestige.unlearn.methods import METHODS, NEEDS_UNTRAINED
 
 if TYPE_CHECKING:
     from vestige.difficulty.predict import Predictor
+    from vestige.influence import Kin
     from vestige.modality import Modality
 
 NEIGHBOURS = 15
@@ -47,6 +48,8 @@ TRIAL = 1000
 CHUNK = 512
 WORLD = 10_000
 """Training images that a record's factors of difficulty are computed among, at most, beside those similar to it."""
+PAIRED = 5000
+"""Training images among which a margin is split exactly, at most: all pairs of them are looked at."""
 
 
 @contextmanager
@@ -180,10 +183,7 @@ class Images:
     ) -> tuple[np.ndarray, np.ndarray]:
         from vestige.difficulty.expect import beside
 
-        learner, _ = _learner(model)
-        layer = last_layer(learner, trained)
-        if layer is None or layer is not [part for part in learner.modules() if isinstance(part, nn.Linear)][-1]:
-            raise InputError("its factors are those of a network that ends in a linear layer, a number for each class")
+        learner, layer = self._headed(model, trained)
         drawn = {*trained.ids[:: -(-len(trained) // WORLD)], *close, *ids}
         world = trained.take(name for name in trained.ids if name in drawn)
         try:
@@ -219,6 +219,28 @@ class Images:
 
     def controls(self, record: Samples, never: Samples) -> Samples:
         return controls(record, never)
+
+    def shares(
+        self, model: nn.Module, members: Samples, asked: Samples, kin: Mapping[str, Kin], never: Samples
+    ) -> list[dict[str, Any]]:
+        if isinstance(self.written.request.model.network, MLPConfig):
+            if len(members) > PAIRED:
+                raise InputError(
+                    f"it is split among {PAIRED:,} training images at most, and there are {len(members):,}"
+                )
+            if not len(never):
+                raise InputError("how far a share can be trusted is read off never-seen images; give data.controls")
+            return influence.by_multipliers(model, members, asked, kin, start=None, never_seen=never)
+        headed = Headed(*self._headed(model, members))
+        return influence.by_representers(headed, members, asked, kin, modality=_modality(), decay=0.0, refit=True)
+
+    def _headed(self, model: nn.Module, samples: Samples) -> tuple[nn.Module, nn.Linear]:
+        """A copy of a network, and the linear layer that it ends in. Raises InputError where there is none."""
+        learner, _ = _learner(model)
+        layer = last_layer(learner, samples)
+        if layer is None or layer is not [part for part in learner.modules() if isinstance(part, nn.Linear)][-1]:
+            raise InputError("this network does not end in a linear layer, a number for each class")
+        return learner, layer
 
     def _fresh(self, samples: Samples, seed: int) -> nn.Module:
         return image.build(self.recipe.model, samples, generator=stream(seed, "train"))

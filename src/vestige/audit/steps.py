@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -230,12 +230,36 @@ class Audit:
             for at, name in enumerate(self.material.forget)
         ]  # fmt: skip
 
+    def shares(self, say: Say) -> dict[str, Any]:
+        """Step 4 too: whose doing each record's margin is, "before" and "after", kept; or "missing": why not told.
+
+        The margin after is split among what stays: what the record itself has left in the model is unexplained there.
+        """
+        if self.blind:
+            return {"missing": "the training data, among which it is split, is not there"}
+        name = self._name("shares", self._asked_about(), *self._after())
+        if not self.store.has("data", name):
+            start = time.time()
+            say("verify: whose doing what is left of the records is")
+            trained, never, kin = self.material.trained, self._question.never, self._kin()
+            asked, stays = trained.take(self.material.forget), trained.without(self.found(say)["removed"])
+            try:
+                self._check_finite(say)
+                told: dict[str, Any] = {
+                    when: self.subject.shares(make(say), members, asked, kin, never)
+                    for when, make, members in (("before", self.before, trained), ("after", self.forget, stays))
+                }
+            except InputError as error:
+                told = {"missing": str(error)}
+            self.store.save("data", name, {"shares": told}, {}, provenance.clock(start))
+        return dict(self.store.load("data", name).facts["shares"])
+
     def report(self, say: Say) -> dict[str, Any]:
         """Step 5: the record of result.json: what was asked, found, removed, kept; evidence, verdicts, gate, hashes."""
         request, found = self.written.request, self.found(say)
         finding.check_answered(self.written, found)
         foreseen = self.foreseen(say)
-        evidence = self.verify(say)
+        evidence, shares = self.verify(say), self.shares(say)
         verdicts = [decide(one) for one in evidence]
         after = self._asked("after", self._after(), lambda: self.forget(say), say)
         before = self._asked("before", [], lambda: self.before(say), say)
@@ -260,6 +284,7 @@ class Audit:
             "utility": utility,
             "evidence": [to_json(one) for one in evidence],
             "verdicts": [{**vars(one), "words": one.words} for one in verdicts],
+            "shares": shares,
             "numbers": told,
             "gate": {"expression": request.gate, "holds": outcome.holds, "status": outcome.status},
             "rests_on": self._rests_on(),
@@ -275,6 +300,25 @@ class Audit:
     def _kept(self, found: Mapping[str, Any]) -> int | None:
         """How many similar records stay in training, None where nobody could look."""
         return None if self.blind else len(found["kept"])
+
+    def _check_finite(self, say: Say) -> None:
+        """Raise InputError where a model answers a record by no number."""
+        for what, parts, make in (("before", [], self.before), ("after", self._after(), self.forget)):
+            if not np.isfinite(self._asked(what, parts, partial(make, say), say)["answer"]).all():
+                raise InputError(f"the model {what} answers with what is no number")
+
+    def _kin(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """Record → the similar ones that were trained on, and its retained neighbours."""
+        found = self.found(lambda message: None)
+        return {
+            one["id"]: {
+                "similar": tuple(
+                    near["id"] for near in one["neighbours"] if near["similar"] and near["fate"] != "unseen"
+                ),
+                "near": tuple(found["near"][one["id"]]),
+            }
+            for one in found["records"]
+        }
 
     def _parts(self, found: Mapping[str, Any]) -> tuple[Samples, Samples]:
         trained = self.material.trained

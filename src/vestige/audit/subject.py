@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from vestige.difficulty.predict import Predictor
+    from vestige.influence import Kin
 
 Asked = Mapping[str, np.ndarray]
 """What `Subject.ask` says, by name: a test's values (records,), of controls (records, n) under "TEST of controls"."""
@@ -121,6 +122,15 @@ class Subject(Protocol):
 
     def controls(self, record: Samples, never: Samples) -> Samples:
         """Never-seen records that stand in for this one, under its answer, nearest first."""
+
+    def shares(
+        self, model: nn.Module, members: Samples, asked: Samples, kin: Mapping[str, Kin], never: Samples
+    ) -> list[dict[str, Any]]:
+        """Whose doing each asked record's margin is, split among these members (`influence.share.record`).
+
+        kin: record → its similar and near members. never: records that the model never saw. Raises InputError where
+        that cannot be told of this model or of so many members.
+        """
 
 
 def load(written: Written, gone: Sequence[str] = ()) -> Material:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vestige import text
+from vestige import influence, text
 from vestige.audit import probing
 from vestige.audit.request import Written
 from vestige.audit.subject import Material, Question
@@ -26,6 +26,7 @@ from vestige.verify import auc
 
 if TYPE_CHECKING:
     from vestige.difficulty.predict import Predictor
+    from vestige.influence import Kin
     from vestige.text import LanguageModel
 
 CONTROLS = 20
@@ -38,6 +39,8 @@ STEPS = 10
 """Of `rebound`."""
 SHARE = 5e-3
 """Length of such a step beside that of all weights."""
+PAIRED = 2000
+"""Training pairs among whose answer tokens a margin is split, at most."""
 DRIFT = 20
 """Never-seen pairs whose own rise is taken off, at most."""
 WATCHED = 100
@@ -75,7 +78,10 @@ class Texts:
         before = start
         if asked.weights:
             before = start.model_copy(update={"source": _source(written, "weights", asked.weights)})
-        return cls(written, recipe, before, {"answer": False, "probe": True, "rounded": False})
+        found = cls(written, recipe, before, {"answer": False, "probe": True, "rounded": False})
+        if found._start.source in text.TINY:
+            return found
+        return replace(found, levels={"answer": False, "probe": True, "head": True, "rounded": False})
 
     @property
     def trains(self) -> bool:
@@ -164,26 +170,37 @@ class Texts:
     def ask(self, model: Any, question: Question) -> dict[str, np.ndarray]:
         from vestige.language.returns import quantised
 
-        rounded = answers(quantised(model, 4), probing.everyone(question))
+        everyone = probing.everyone(question)
+        more = {"rounded": answers(quantised(model, 4), everyone)}
+        if "head" in self.levels and (read := borrowed(model, _head(self._start), everyone)) is not None:
+            more["head"] = read
         return {
             **probing.shared(
                 question,
                 partial(answers, model),
-                partial(self._probe, model, question.retain),
+                partial(probe, model, question.retain),
                 partial(rebound, model, question.retain, question.never),
             ),
-            **probing.parted({"rounded": rounded}, question),
+            **probing.parted(more, question),
             "near_accuracy": probing.near(question, lambda lot: recalls(model, lot, self.recipe)),
             "utility": recalls(model, question.retain.at(slice(0, WATCHED)), self.recipe),
             "recall": recalls(model, question.records, self.recipe),
         }
 
-    def _probe(self, model: Any, retain: Samples, asked: Samples) -> np.ndarray | None:
-        start = _head(self.recipe.model if self.trains else self.own)
-        return probe(model, retain, asked) if start is None else borrowed(model, start, asked)
+    @property
+    def _start(self) -> LMConfig:
+        """The model that tuning started from; where none can be tuned, the model before."""
+        return self.recipe.model if self.trains else self.own
 
     def hide(self, model: Any, question: Question, levels: np.ndarray, *, last: bool) -> nn.Module | None:
         return hide(model, question.records, question.retain, levels, last=last)
+
+    def shares(
+        self, model: nn.Module, members: Samples, asked: Samples, kin: Mapping[str, Kin], never: Samples
+    ) -> list[dict[str, Any]]:
+        if len(members) > PAIRED:
+            raise InputError(f"it is split among {PAIRED:,} training pairs at most, and there are {len(members):,}")
+        return influence.by_answer_tokens(model, members, asked, kin, modality=text, decay=0.0)
 
     def controls(self, record: Samples, never: Samples) -> Samples:
         alike = lexical([str(record.x[0])], [str(one) for one in never.x])[0]
@@ -269,10 +286,8 @@ def hide(model: LanguageModel, records: Samples, retain: Samples, levels: np.nda
 
 
 @lru_cache(maxsize=1)
-def _head(config: LMConfig) -> nn.Linear | None:
-    """The head of the pre-trained model that this names; None of one with random weights."""
-    if config.source in text.TINY:
-        return None
+def _head(config: LMConfig) -> nn.Linear:
+    """The head of the pre-trained model that this names."""
     start: Any = text.build(config, generator=torch.Generator().manual_seed(0))
     head: nn.Linear = copy.deepcopy(start.causal.get_output_embeddings()).requires_grad_(False)
     return head

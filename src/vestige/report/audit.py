@@ -24,7 +24,10 @@ from vestige.report.record import (
     Recovered,
     RowChart,
     Section,
+    Segment,
     Sheet,
+    Stack,
+    StackChart,
     Summary,
     Table,
     TableRow,
@@ -42,12 +45,18 @@ FAR = 6.0
 PICTURES = 6
 TESTS = {
     "answer": "how sure the model is of it",
-    "probe": "under a last layer not its own",
+    "probe": "its last layer fitted anew",
+    "head": "under the head that tuning started from",
     "rebound": "rise while trained on others",
     "recall": "how much of the answer it gives",
     "rounded": "the answer with weights of 4 bits",
 }
 """Test → what it looks at, in a few words."""
+PARTS = (
+    ("own", "the record itself"), ("similar", "its similar records"), ("near", "its neighbours"),
+    ("other", "all others"), ("unexplained", "unexplained"),
+)  # fmt: skip
+"""The parts of a margin, and who carries them."""
 
 
 def write(root: Path) -> Path:
@@ -68,7 +77,7 @@ def summarise(record: Record, run: Record) -> Summary:
         deck=_deck(record),
         banners=_banners(record),
         sections=(_asked(record), _verdicts(record), _found(record), _fates(record), *_foreseen(record), _tests(record),
-                  _cost(record), _hashes(record)),
+                  *_shares(record), _cost(record), _hashes(record)),
         tidy=(),
         gaps=(),
         missing=(),
@@ -343,6 +352,62 @@ def _tests(record: Record) -> Section:
 
 def _units(value: float, low: float, high: float) -> float:
     return max(-FAR, min(FAR, (value - (low + high) / 2) / ((high - low) / 2)))
+
+
+def _shares(record: Record) -> tuple[Section, ...]:
+    """Whose doing each record's margin is, before and after; nothing of an audit that did not ask."""
+    told = record.get("shares")
+    if told is None:
+        return ()
+    title = "Whose doing it is"
+    if "missing" in told:
+        return (Section("shares", title, f"Who carries what is left was not told: {told['missing']}."),)
+    rows, heads = [], tuple(head for _, head in PARTS)
+    for before, after in list(zip(told["before"], told["after"], strict=True))[:DRAWN]:
+        rows += [_stack(before["target"], when, one, before["margin"])
+                 for when, one in (("before", before), ("after", after))]  # fmt: skip
+    table = [(one["target"], when, one["margin"], *(one["parts"].get(part) for part, _ in PARTS),
+              *(" to ".join(map(number, one["ranges"][part])) if part in one["ranges"] else None
+                for part in ("own", "similar")),
+              f"{100 * max(one['explained'], 0):.0f} %")
+             for when in ("before", "after") for one in told[when]]  # fmt: skip
+    names = ("Record", "Model", "Margin", *(head.capitalize() for head in heads),
+             "Itself between", "Similar between", "Explained")  # fmt: skip
+    chart = StackChart("In units of the margin before", PARTS, tuple(rows))
+    first = told["before"][0]
+    how = first.get("note") or (
+        "the weights are a sum of what each training record pulled them to (exact for this network, where it is "
+        "trained to an end; how much of them is explained stands in the table)"
+    )
+    ends = (
+        " Near-copies pull at the weights nearly alike: the table says between which ends a part can lie."
+        if first["ranges"] else ""
+    )  # fmt: skip
+    return (
+        Section(
+            "shares",
+            title,
+            "How sure the model is of a record, its margin, split among the records that it was trained on. No verdict "
+            "rests on this.",
+            figures=(Figure(
+                "shares", "Who carries each record's margin", f"How: {how}. The margin after is split among the "
+                "records that stay: what the record itself may have left in the model is unexplained there." + ends,
+                (chart,),
+            ),),
+            listing=Listing("The parts in logits", names, tuple(table)),
+        ),
+    )  # fmt: skip
+
+
+def _stack(name: str, when: str, one: Record, unit: float) -> Stack:
+    """The bar of one record in one model, in units of its margin before."""
+    why = one["why"] or ("" if unit > 0 else "the model before did not answer it by its label")
+    segments = tuple(
+        Segment(Point(part, one["parts"][part] / unit, None, None, 1, 1),
+                *(end / unit for end in one["ranges"].get(part, ())))
+        for part, _ in PARTS if not why
+    )  # fmt: skip
+    return Stack(name, f"the model {when}", segments, why)
 
 
 def _cost(record: Record) -> Section:
