@@ -362,44 +362,42 @@ def _shares(record: Record) -> tuple[Section, ...]:
     title = "Whose doing it is"
     if "missing" in told:
         return (Section("shares", title, f"Who carries what is left was not told: {told['missing']}."),)
-    rows, heads = [], tuple(head for _, head in PARTS)
-    for before, after in list(zip(told["before"], told["after"], strict=True))[:DRAWN]:
-        rows += [_stack(before["target"], when, one, before["margin"])
-                 for when, one in (("before", before), ("after", after))]  # fmt: skip
-    table = [(one["target"], when, one["margin"], *(one["parts"].get(part) for part, _ in PARTS),
-              *(" to ".join(map(number, one["ranges"][part])) if part in one["ranges"] else None
-                for part in ("own", "similar")),
-              f"{100 * max(one['explained'], 0):.0f} %")
-             for when in ("before", "after") for one in told[when]]  # fmt: skip
-    names = ("Record", "Model", "Margin", *(head.capitalize() for head in heads),
-             "Itself between", "Similar between", "Explained")  # fmt: skip
-    chart = StackChart("In units of the margin before", PARTS, tuple(rows))
-    first = told["before"][0]
-    how = first.get("note") or (
-        "the weights are a sum of what each training record pulled them to (exact for this network, where it is "
-        "trained to an end; how much of them is explained stands in the table)"
-    )
-    ends = (
-        " Near-copies pull at the weights nearly alike: the table says between which ends a part can lie."
-        if first["ranges"] else ""
-    )  # fmt: skip
+    pairs = list(zip(told["before"], told["after"], strict=True))
+    bars = [_bar(when, one, before["margin"])
+            for before, after in pairs[:DRAWN] for when, one in (("before", before), ("after", after))]  # fmt: skip
+    heads = ("Record", "Model", "Margin", *(words.capitalize() for _, words in PARTS), "Itself between",
+             "Similar between", "Explained")  # fmt: skip
+    rows = [_carried(when, one) for pair in pairs for when, one in zip(("before", "after"), pair, strict=True)]
     return (
         Section(
             "shares",
             title,
             "How sure the model is of a record, its margin, split among the records that it was trained on. No verdict "
             "rests on this.",
-            figures=(Figure(
-                "shares", "Who carries each record's margin", f"How: {how}. The margin after is split among the "
-                "records that stay: what the record itself may have left in the model is unexplained there." + ends,
-                (chart,),
-            ),),
-            listing=Listing("The parts in logits", names, tuple(table)),
+            figures=(Figure("shares", "Who carries each record's margin", _how(told),
+                            (StackChart("In units of the margin before", PARTS, tuple(bars)),)),),
+            listing=Listing("The parts in logits", heads, tuple(rows)),
         ),
     )  # fmt: skip
 
 
-def _stack(name: str, when: str, one: Record, unit: float) -> Stack:
+def _how(told: Record) -> str:
+    """By what the parts were found, and how they are to be read."""
+    first = told["before"][0]
+    warnings = dict.fromkeys(one["warning"] for when in told.values() for one in when if one.get("warning"))
+    said = [
+        first.get("note") or "the weights are a sum of what each training record pulled them to: exact for this "
+        "network where it is trained to an end, and the table says how much of them that explains",
+        "The margin after is split among the records that stay: what the record itself may have left in the model is "
+        "unexplained there",
+        *(["Near-copies pull at the weights nearly alike: the table says between which ends a part can lie"]
+          if first["ranges"] else []),
+        *(warning[0].upper() + warning[1:] for warning in warnings),
+    ]  # fmt: skip
+    return f"How: {'. '.join(said)}."
+
+
+def _bar(when: str, one: Record, unit: float) -> Stack:
     """The bar of one record in one model, in units of its margin before."""
     why = one["why"] or ("" if unit > 0 else "the model before did not answer it by its label")
     segments = tuple(
@@ -407,7 +405,15 @@ def _stack(name: str, when: str, one: Record, unit: float) -> Stack:
                 *(end / unit for end in one["ranges"].get(part, ())))
         for part, _ in PARTS if not why
     )  # fmt: skip
-    return Stack(name, f"the model {when}", segments, why)
+    return Stack(one["target"], f"the model {when}", segments, why)
+
+
+def _carried(when: str, one: Record) -> tuple[object, ...]:
+    """The line of one record in one model, in logits."""
+    ends = (one["ranges"].get(part) for part in ("own", "similar"))
+    return (one["target"], when, one["margin"], *(one["parts"][part] for part, _ in PARTS),
+            *(f"{number(pair[0])} to {number(pair[1])}" if pair else None for pair in ends),
+            f"{100 * max(one['explained'], 0):.0f} %")  # fmt: skip
 
 
 def _cost(record: Record) -> Section:
