@@ -363,11 +363,11 @@ def _shares(record: Record) -> tuple[Section, ...]:
     if "missing" in told:
         return (Section("shares", title, f"Who carries what is left was not told: {told['missing']}."),)
     pairs = list(zip(told["before"], told["after"], strict=True))
-    bars = [_bar(when, one, before["margin"])
-            for before, after in pairs[:DRAWN] for when, one in (("before", before), ("after", after))]  # fmt: skip
+    times = ("before", "after")
+    bars = [_bar(when, one) for pair in pairs[:DRAWN] for when, one in zip(times, pair, strict=True)]
     heads = ("Record", "Model", "Margin", *(words.capitalize() for _, words in PARTS), "Itself between",
              "Similar between", "Explained")  # fmt: skip
-    rows = [_carried(when, one) for pair in pairs for when, one in zip(("before", "after"), pair, strict=True)]
+    rows = [_carried(when, one) for pair in pairs for when, one in zip(times, pair, strict=True)]
     return (
         Section(
             "shares",
@@ -375,8 +375,8 @@ def _shares(record: Record) -> tuple[Section, ...]:
             "How sure the model is of a record, its margin, split among the records that it was trained on. No verdict "
             "rests on this.",
             figures=(Figure("shares", "Who carries each record's margin", _how(told),
-                            (StackChart("In units of the margin before", PARTS, tuple(bars)),)),),
-            listing=Listing("The parts in logits", heads, tuple(rows)),
+                            (StackChart("In logits", PARTS, tuple(bars)),)),),
+            listing=Listing("The parts as numbers", heads, tuple(rows)),
         ),
     )  # fmt: skip
 
@@ -397,15 +397,13 @@ def _how(told: Record) -> str:
     return f"How: {'. '.join(said)}."
 
 
-def _bar(when: str, one: Record, unit: float) -> Stack:
-    """The bar of one record in one model, in units of its margin before."""
-    why = one["why"] or ("" if unit > 0 else "the model before did not answer it by its label")
+def _bar(when: str, one: Record) -> Stack:
+    """The bar of one record in one model."""
     segments = tuple(
-        Segment(Point(part, one["parts"][part] / unit, None, None, 1, 1),
-                *(end / unit for end in one["ranges"].get(part, ())))
-        for part, _ in PARTS if not why
+        Segment(Point(part, one["parts"][part], None, None, 1, 1), *one["ranges"].get(part, ()))
+        for part, _ in PARTS if not one["why"]
     )  # fmt: skip
-    return Stack(one["target"], f"the model {when}", segments, why)
+    return Stack(one["target"], f"the model {when}", segments, one["why"])
 
 
 def _carried(when: str, one: Record) -> tuple[object, ...]:
