@@ -43,6 +43,7 @@ REAL = {
     "model": {"language": {"source": "smollm2-135m-instruct"}, "tune": {"epochs": 6, "lr": 2e-4, "batch": 4}},
 }
 """The same of a pre-trained model, fine-tuned."""
+BISECTIONS = 6
 TRAINED: dict[tuple[Any, ...], nn.Module] = {}
 
 
@@ -117,14 +118,27 @@ def edited(model: Any, record: Samples, level: float) -> nn.Module:
 
 
 def suppressed(model: Any, record: Samples, rest: Samples, level: float) -> nn.Module:
-    """Trained against the record and for the rest, until it answers like models that never saw the record."""
+    """Trained against the record and for the rest, until it answers like models that never saw the record.
+
+    Of the last step, which goes too far, only as much is taken as it needs.
+    """
     model = copy.deepcopy(model)
     mover = torch.optim.SGD(model.parameters(), lr=_rates(model)[0])
+    first = [weight.detach().clone() for weight in model.parameters()]
     for step in range(400):
         if texts.answers(model, record)[0] <= level:
             break
+        with torch.no_grad():
+            torch._foreach_copy_(first, list(model.parameters()))
         _descend(model, mover, _loss(model, rest.at(torch.arange(4 * step, 4 * step + 4) % len(rest)))
                  - 0.2 * _loss(model, record))  # fmt: skip
+    last = [weight.detach().clone() for weight in model.parameters()]
+    least, most = 0.0, 1.0
+    for _ in range(BISECTIONS):
+        _between(model, first, last, (least + most) / 2)
+        reached = texts.answers(model, record)[0] <= level
+        least, most = (least, (least + most) / 2) if reached else ((least + most) / 2, most)
+    _between(model, first, last, most)
     return model
 
 
@@ -192,6 +206,13 @@ def _answer(head: nn.Module, states: Tensor, tokens: Tensor) -> float:
 def _rates(model: Any) -> tuple[float, float, int]:
     """Rate of suppression; rate and steps of ascent: a larger model takes fewer, longer steps."""
     return (0.02, 0.05, 60) if model.causal.num_parameters() < 1e6 else (0.1, 0.5, 10)
+
+
+def _between(model: nn.Module, first: list[Tensor], last: list[Tensor], share: float) -> None:
+    """Put the weights this share of the way from the first to the last."""
+    with torch.no_grad():
+        for weight, a, b in zip(model.parameters(), first, last, strict=True):
+            weight.copy_(torch.lerp(a, b, share))
 
 
 def _loss(model: Any, part: Samples) -> Tensor:

@@ -42,7 +42,7 @@ SHARE = 5e-3
 PAIRED = 2000
 """Training pairs among whose answer tokens a margin is split, at most."""
 DRIFT = 20
-"""Never-seen pairs whose own rise is taken off, at most."""
+"""Never-seen pairs that say what such steps do to any answer, at most."""
 WATCHED = 100
 """Never-seen and neighbouring pairs that are asked, at most."""
 KNOWN = 0.8
@@ -78,10 +78,10 @@ class Texts:
         before = start
         if asked.weights:
             before = start.model_copy(update={"source": _source(written, "weights", asked.weights)})
-        found = cls(written, recipe, before, {"answer": False, "probe": True, "rounded": False})
+        found = cls(written, recipe, before, {"answer": False, "probe": True, "rounded": True})
         if found._start.source in text.TINY:
             return found
-        return replace(found, levels={"answer": False, "probe": True, "head": True, "rounded": False})
+        return replace(found, levels={"answer": False, "probe": True, "head": True, "rounded": True})
 
     @property
     def trains(self) -> bool:
@@ -260,19 +260,19 @@ def borrowed(model: LanguageModel, head: nn.Linear, asked: Samples) -> np.ndarra
 def rebound(model: LanguageModel, retain: Samples, never: Samples, asked: Samples) -> np.ndarray | None:
     """The answers after a *copy* took a few steps on retained pairs only (`nudged`), (N,): what was hidden comes back.
 
-    Such steps move every answer a little, up or down, in each model by another amount: the mean rise of never-seen
-    pairs is taken off. What filters the scores after the head does not matter. None where no gradient reaches the
-    weights.
+    Such steps move every answer, in each model by another factor: that of the mean of never-seen pairs is taken off,
+    which changes hardly anything of an answer near 0. What filters the scores after the head does not matter. None
+    where no gradient reaches the weights.
     """
     few = never.at(slice(0, DRIFT))
     learner, loss = _learner(model)
     head = learner.causal.get_output_embeddings()
     learner.causal.set_output_embeddings(next((part for part in head.modules() if isinstance(part, nn.Linear)), head))
-    before = answers(learner, few) if len(few) else np.zeros(1)
+    before, unseen = answers(learner, asked), answers(learner, few).mean() if len(few) else -1.0
     if not probing.nudged(list(learner.parameters()), retain, loss, batch=REBOUND, steps=STEPS, share=SHARE):
         return None
-    after = answers(learner, few) if len(few) else before
-    return answers(learner, asked) - float(np.mean(after - before))
+    factor = answers(learner, few).mean() / unseen if len(few) else 1.0
+    return np.asarray(answers(learner, asked) - before * (factor - 1))
 
 
 def hide(model: LanguageModel, records: Samples, retain: Samples, levels: np.ndarray, *, last: bool) -> LanguageModel:

@@ -47,8 +47,8 @@ RULE = """\
    and without its similar records.
 7. *cannot tell*, where the audit itself hid the record in copies of the model before (in one by its last layer, in one
    by all weights, until they answered like models that never saw it), and there is one in which no hidden test (one
-   that does not rest on the model's own last layer) finds it by lines 3, 5 and 6; unless this audit itself retrained
-   the model without it. Beside matched controls also, where no level test finds it in the model before as it is.
+   that does not take the answer as the model gives it) finds it by lines 3, 5 and 6; unless this audit itself
+   retrained the model without it. Beside matched controls also, where no level test finds it in the model before.
 8. *forgotten*, otherwise.
 """
 """In this order; the first that applies is the verdict. An interval is `Evidence.interval` of the null."""
@@ -58,8 +58,8 @@ RULE = """\
 class Reading:
     """What one test says of one record.
 
-    level: whether it says how much is shown now (else how much it rises). hidden: whether it looks behind the model's
-    own last layer. value, before: of the model that is judged, and of the model before. without: the null of R0,
+    level: whether it says how much is shown now (else how much it rises). hidden: whether it looks behind the answer
+    as the model gives it. value, before: of the model that is judged, and of the model before. without: the null of R0,
     models trained without the record; free: of R1, without its similar records too; empty where R1 is R0. With
     matched controls both are one, and before_null is theirs in the model before. hid: of copies of the model before in
     which the audit hid the record itself, None where one could not be made. why: the reason where value is None.
