@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import copy
 import json
+import tempfile
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,7 +46,9 @@ REAL = {
 }
 """The same of a pre-trained model, fine-tuned."""
 BISECTIONS = 6
-TRAINED: dict[tuple[Any, ...], nn.Module] = {}
+TRAINED: dict[tuple[Any, ...], Path] = {}
+PLACE = tempfile.TemporaryDirectory(prefix="planted-")
+"""Models of one seed are kept on disk: those of a real language model do not fit into memory together."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,10 @@ class Planted(texts.Texts):
     def learn(self, samples: Samples, seed: int) -> nn.Module:
         key = (samples.ids, seed)
         if key not in TRAINED:
-            TRAINED[key] = super().learn(samples, seed)
-        return copy.deepcopy(TRAINED[key])
+            path = Path(PLACE.name, f"{len(TRAINED)}.npz")
+            np.savez(path, **self.keep(super().learn(samples, seed)))
+            TRAINED[key] = path
+        return self.restore(dict(np.load(TRAINED[key])), samples)
 
 
 def subject(written: Written, model: nn.Module | None, first: nn.Module | None = None) -> Planted:
