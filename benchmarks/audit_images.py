@@ -123,7 +123,7 @@ class Planted(images.Images):
 
 
 def subject(written: Written, model: nn.Module) -> Planted:
-    return Planted(written, Recipe(), train, {"answer": False, "probe": True}, model=model)
+    return Planted(written, Recipe(), train, ("answer", "probe"), model=model)
 
 
 def plant(seed: int) -> tuple[Samples, Samples, Samples, Samples]:

@@ -22,7 +22,7 @@ NUMBERS = {"records": 2, "forgotten": 2, "carried": 0, "in_model": 0, "over_unle
            "still_known": 0, "left": 0.1, "utility_drop": 0.01, "utility": 0.02, "near_drop": None}  # fmt: skip
 NONE = (-10.0, -11.0, -9.5, -10.5, -10.2, -9.8)
 SOME = (2.0, 3.0, 2.5, 2.2, 2.8, 2.6)
-DAMAGED = Reading("near", True, False, 1.0, 8.0, (8.0, 9.0, 8.5, 8.2))
+DAMAGED = Reading("near", True, 1.0, 8.0, (8.0, 9.0, 8.5, 8.2))
 NO_RISE = (0.0, -0.1, 0.1, 0.05, -0.05, 0.0)
 
 
@@ -39,9 +39,9 @@ def evidence(
     some = tuple(value / 5 for value in SOME)
     shown, sure = (5.0, 1.0) if known else (-10.0, -1.0)
     readings = (
-        Reading("answer", True, False, answer, shown, SOME if similar else NONE, NONE if similar else ()),
-        Reading("probe", True, True, probe, sure, some if similar else probes, probes if similar else (), hid=probed),
-        Reading("rebound", False, True, rebound, 0.0, NO_RISE, NO_RISE if similar else (), hid=risen),
+        Reading("answer", True, answer, shown, SOME if similar else NONE, NONE if similar else ()),
+        Reading("probe", True, probe, sure, some if similar else probes, probes if similar else (), hid=probed),
+        Reading("rebound", False, rebound, 0.0, NO_RISE, NO_RISE if similar else (), hid=risen),
     )
     return Evidence("r", "references", 4 if similar else 0, False, readings, **fields)
 

@@ -77,7 +77,7 @@ class Images:
     written: Written
     recipe: Recipe
     train: Callable[..., Any] | None
-    levels: Mapping[str, bool]
+    levels: Sequence[str]
     watched: str = "never-seen records"
     no_predictor: str = ""
 
@@ -103,7 +103,7 @@ class Images:
                 train = own.function(asked.train, written.path.parent)
             except InputError as error:
                 raise written.wrong(("model", "train"), str(error)) from None
-        return cls(written, recipe, train, {"answer": False, "probe": True})
+        return cls(written, recipe, train, ("answer", "probe"))
 
     @property
     def trains(self) -> bool:

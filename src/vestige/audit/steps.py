@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -442,7 +442,7 @@ def _tuples(near: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
 
 
 def _evidence(
-    name: str, at: int, levels: Mapping[str, bool], null: str, kept: int | None, retrained: bool,
+    name: str, at: int, levels: Sequence[str], null: str, kept: int | None, retrained: bool,
     after: Asked, before: Asked, without: list[Asked], free: list[Asked], hid: list[Asked],
 ) -> Evidence:  # fmt: skip
     """The evidence on one record from what the models said."""
@@ -454,23 +454,23 @@ def _evidence(
         return tuple(float(one[test][at]) for one in models if test in one)
 
     readings = []
-    for test, level, hidden in [*((test, True, hidden) for test, hidden in levels.items()), ("rebound", False, True)]:
+    for test, level in [*((test, True) for test in levels), ("rebound", False)]:
         value, first = of(after, test), of(before, test)
         why = "" if value is not None else "this model does not allow the test"
         seen = tuple(None if value is None or np.isnan(value) else value for value in (of(one, test) for one in hid))
         if null == "controls":
             beside, earlier = (tuple(map(float, asked.get(f"{test} of controls", np.empty((at + 1, 0)))[at]))
                                for asked in (after, before))  # fmt: skip
-            readings.append(Reading(test, level, hidden, value, first, beside, (), earlier, why, seen))
+            readings.append(Reading(test, level, value, first, beside, (), earlier, why, seen))
         else:
             readings.append(
-                Reading(test, level, hidden, value, first, several(without, test), several(free, test), (), why, seen)
+                Reading(test, level, value, first, several(without, test), several(free, test), (), why, seen)
             )
     near = None
     if null == "references":
         value, first = of(after, "near"), of(before, "near")
         if value is not None and first is not None and np.isfinite([value, first]).all():
-            near = Reading("near", True, False, value, first, several(without, "near"), several(free, "near"))
+            near = Reading("near", True, value, first, several(without, "near"), several(free, "near"))
     accuracy = [float(asked["near_accuracy"][at]) for asked in (before, after)]
     both = (accuracy[0], accuracy[1]) if all(map(np.isfinite, accuracy)) else None
     return Evidence(

@@ -57,8 +57,8 @@ class Subject(Protocol):
     """An audited model of one kind: images or language. Each function gives the same for the same seed."""
 
     @property
-    def levels(self) -> Mapping[str, bool]:
-        """Level test → whether it is a hidden one. Beside them there is the rise `rebound`."""
+    def levels(self) -> Sequence[str]:
+        """The level tests, `answer` first. Beside them there is the rise `rebound`."""
 
     @property
     def watched(self) -> str:

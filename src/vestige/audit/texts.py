@@ -59,7 +59,7 @@ class Texts:
     written: Written
     recipe: TextRecipe
     own: LMConfig
-    levels: Mapping[str, bool]
+    levels: Sequence[str]
     watched: str = "retained pairs"
     no_predictor: str = "no predictor was learned on language models, the studies were of classifiers"
 
@@ -78,10 +78,8 @@ class Texts:
         before = start
         if asked.weights:
             before = start.model_copy(update={"source": _source(written, "weights", asked.weights)})
-        found = cls(written, recipe, before, {"answer": False, "probe": True, "rounded": True})
-        if found._start.source in text.TINY:
-            return found
-        return replace(found, levels={"answer": False, "probe": True, "head": True, "rounded": True})
+        found = cls(written, recipe, before, ("answer", "probe", "rounded"))
+        return found if found._start.source in text.TINY else replace(found, levels=(*found.levels, "head"))
 
     @property
     def trains(self) -> bool:

@@ -46,9 +46,9 @@ RULE = """\
 6. *still carried by similar records*, where a level test lies above the interval of models trained without the record
    and without its similar records.
 7. *cannot tell*, where the audit itself hid the record in copies of the model before (in one by its last layer, in one
-   by all weights, until they answered like models that never saw it), and there is one in which no hidden test (one
-   that does not take the answer as the model gives it) finds it by lines 3, 5 and 6; unless this audit itself
-   retrained the model without it. Beside matched controls also, where no level test finds it in the model before.
+   by all weights, until they answered like models that never saw it), and there is one in which no test but the answer
+   finds it by lines 3, 5 and 6; unless this audit itself retrained the model without it. Beside matched controls also,
+   where no level test finds it in the model before.
 8. *forgotten*, otherwise.
 """
 """In this order; the first that applies is the verdict. An interval is `Evidence.interval` of the null."""
@@ -58,16 +58,15 @@ RULE = """\
 class Reading:
     """What one test says of one record.
 
-    level: whether it says how much is shown now (else how much it rises). hidden: whether it looks behind the answer
-    as the model gives it. value, before: of the model that is judged, and of the model before. without: the null of R0,
-    models trained without the record; free: of R1, without its similar records too; empty where R1 is R0. With
-    matched controls both are one, and before_null is theirs in the model before. hid: of copies of the model before in
-    which the audit hid the record itself, None where one could not be made. why: the reason where value is None.
+    level: whether it says how much is shown now (else how much it rises). value, before: of the model that is judged,
+    and of the model before. without: the null of R0, models trained without the record; free: of R1, without its
+    similar records too; empty where R1 is R0. With matched controls both are one, and before_null is theirs in the
+    model before. hid: of copies of the model before in which the audit hid the record itself, None where one could not
+    be made. why: the reason where value is None.
     """
 
     test: str
     level: bool
-    hidden: bool
     value: float | None
     before: float | None
     without: tuple[float, ...]
@@ -288,7 +287,7 @@ def _most(evidence: Evidence, nulls: Sequence[Sequence[float]]) -> float:
 
 
 def _able(evidence: Evidence, readings: Sequence[Reading]) -> bool:
-    """Whether hidden tests find the record in every copy of the model before in which the audit hid it itself."""
+    """Whether tests find the record in every copy of the model before in which the audit hid it itself."""
 
     def finds(one: Reading, value: float | None) -> bool:
         nulls = (one.before_null,) if one.before_null else (one.null,) if one.level else (one.without, one.null)
@@ -297,8 +296,8 @@ def _able(evidence: Evidence, readings: Sequence[Reading]) -> bool:
         return value > _most(evidence, nulls) + (0 if one.level else RISE)
 
     copies = max((len(one.hid) for one in readings), default=0)
-    hidden = [one for one in readings if one.hidden and len(one.hid) == copies]
-    return copies > 0 and all(any(finds(one, one.hid[at]) for one in hidden) for at in range(copies))
+    others = [one for one in readings if one.test != "answer" and len(one.hid) == copies]
+    return copies > 0 and all(any(finds(one, one.hid[at]) for one in others) for at in range(copies))
 
 
 def _damage(evidence: Evidence) -> str:
