@@ -68,8 +68,8 @@ images of other seeds had been judged, and fresh seeds were taken each time: an 
 hidden tests (line 2 of the rule; 26 of 28 right on seeds 0–3), a record that the model is very sure of can be hidden \
 too (line 7; 55 of 56 on seeds 20–27), a rise must stand out beside both kinds of models (line 5; 138 of 140 on seeds \
 40–59, each case 19 or 20 of 20). Beside controls, line 2 was changed after *texts without data* of seeds 60–65 (46 of \
-48 right, over-unlearned 4 of 6). The tests of text were changed after a real language \
-model (seeds 100 and 60 of it, docs/log.md), and both kinds of texts were judged again, on the same seeds. In brackets: 95 %, Wilson.
+48 right, over-unlearned 4 of 6). The tests of text were changed after a real language model (seeds 100 and 60 of it, \
+docs/log.md), and both kinds of texts were judged again, on the same seeds. In brackets: 95 %, Wilson.
 """
 
 
