@@ -84,7 +84,7 @@ def test_what_cannot_be_told_is_said_with_its_reason(run, twice, monkeypatch, ch
     if "controls" in change:
         twice.write_text(twice.read_text() + "gate: forgotten == records\n", encoding="utf-8")
     else:
-        monkeypatch.setattr(images, "PAIRED", 3)
+        monkeypatch.setattr(images, "AMONG", 3)
     status, out, err = run("audit", twice, "--out", "audit", "--json")
     assert status in (0, 100, 4), err
     assert says in json.loads(out)["shares"]["missing"]
@@ -119,6 +119,6 @@ def test_of_a_language_model_its_head_tells(twice, monkeypatch):
     (one,) = room.shares(model, pairs, pairs.take(["a"]), {"a": {"similar": ("b",), "near": ()}}, pairs.take([]))
     assert sum(one["parts"].values()) == pytest.approx(one["margin"])
     assert "the last layer only" in one["note"]
-    monkeypatch.setattr(texts, "PAIRED", 2)
+    monkeypatch.setattr(texts, "AMONG", 2)
     with pytest.raises(InputError, match="among 2 training pairs at most, and there are 3"):
         room.shares(model, pairs, pairs.take(["a"]), {}, pairs.take([]))

@@ -39,7 +39,7 @@ STEPS = 10
 """Of `rebound`."""
 SHARE = 5e-3
 """Length of such a step beside that of all weights."""
-PAIRED = 2000
+AMONG = 2000
 """Training pairs among whose answer tokens a margin is split, at most."""
 DRIFT = 20
 """Never-seen pairs that say what such steps do to any answer, at most."""
@@ -196,8 +196,8 @@ class Texts:
     def shares(
         self, model: nn.Module, members: Samples, asked: Samples, kin: Mapping[str, Kin], never: Samples
     ) -> list[dict[str, Any]]:
-        if len(members) > PAIRED:
-            raise InputError(f"it is split among {PAIRED:,} training pairs at most, and there are {len(members):,}")
+        if len(members) > AMONG:
+            raise InputError(f"it is split among {AMONG:,} training pairs at most, and there are {len(members):,}")
         return influence.by_answer_tokens(model, members, asked, kin, modality=text, decay=0.0)
 
     def controls(self, record: Samples, never: Samples) -> Samples:
