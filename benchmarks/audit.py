@@ -48,7 +48,6 @@ BLIND = "texts without data"
 WITHOUT_DATA = {**EXPECTED, "retrained, near-copies kept": "still_known", "as it was": "still_known"}
 """Without training data it cannot be said whose doing it is: *cannot tell*, but still known."""
 REAL = "language model"
-THREADS = {REAL: 2}
 ROOMS = {"images": ("image", audit_images), **dict.fromkeys(("texts", BLIND, REAL), ("text", audit_texts))}
 REQUESTS = {"images": audit_images.REQUEST, "texts": audit_texts.REQUEST, BLIND: audit_texts.BLIND,
             REAL: audit_texts.REAL}  # fmt: skip
@@ -155,7 +154,7 @@ def main() -> None:
     parser.add_argument("--references", type=int, default=12)
     parser.add_argument("--out", type=Path, default=OUT, help="the JSON file; the page is written beside it")
     given = parser.parse_args()
-    torch.set_num_threads(THREADS.get(given.what, 1))
+    torch.set_num_threads(1)
     audit_images.KIND[0] = given.network
     machine = f"{provenance.host()['processor']}, torch {provenance.version('torch')}"
     for seed in range(given.first, given.first + given.seeds):
