@@ -12,7 +12,7 @@ from vestige import assets, text
 from vestige.audit import folder, own
 from vestige.audit.check import check
 from vestige.audit.request import read
-from vestige.audit.subject import load
+from vestige.audit.material import load
 from vestige.config import LMConfig, TextRecipe, TuneConfig
 from vestige.report import audit, page
 from vestige.types import InputError, Samples
@@ -90,7 +90,7 @@ def test_another_model_under_the_same_name_is_another_request(tmp_path):
     for content in ("a", "b"):
         (tmp_path / "theirs" / "config.json").write_text(content)
         change = ("method: NPO", "method: given"), ("model:", "model:\n  after: theirs")
-        found.add(own.code(read(request(tmp_path, NEVER, KEPT, *change))))
+        found.add(tuple(own.code(read(request(tmp_path, NEVER, KEPT, *change))).items()))
     assert len(found) == 2
 
 

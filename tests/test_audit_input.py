@@ -150,7 +150,7 @@ def train(samples, seed):
 def test_code_of_ones_own_can_neither_change_the_data_nor_draw_at_random(npz, tmp_path):
     from vestige.audit.conduct import subject_of
     from vestige.audit.request import read
-    from vestige.audit.subject import load
+    from vestige.audit.material import load
 
     (tmp_path / "moving.py").write_text(MOVED)
     path = changed(write(tmp_path / "request.yaml"), (KNOWN, "  train: moving:train"), ("shapes.npz", str(npz)))

@@ -31,6 +31,11 @@ class MissingError(VestigeError):
     exit_code = 3
 
 
+def first_line(error: Exception) -> str:
+    """The first line of what an error of another library says, or its name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 @dataclass(frozen=True)
 class Samples:
     """Records with ids. Positions never leave a function; ids do.

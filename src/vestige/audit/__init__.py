@@ -4,3 +4,6 @@
 `foresee`, `steps`: what is done, step by step. `verdict`: the rule. `gate`: what must hold. `folder`: one request after
 the other. `conduct` joins them; `check` computes a report again.
 """
+
+STEPS = ("find", "foresee", "forget", "verify", "report")
+"""In this order; `--until` stops after one of them. The gate reads the report."""

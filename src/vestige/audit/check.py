@@ -5,20 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vestige import store
-from vestige.audit import folder, gate, verdict
+from vestige.audit import evidence, folder, gate, verdict
 from vestige.types import InputError
 
 TOLERANCE = 1e-9
-NONE = np.empty((0, 0))
 
 
 def check(path: Path) -> list[str]:
     """What differs in a report (result.json) from what it rests on, one sentence each; none where all agrees.
 
-    Compared are the log's SHA-256 of the report, the SHA-256 of every stored step, the evidence with the stored
+    Compared are the log's SHA-256 of the report, the SHA-256 of every stored step, evidence and cost with the stored
     answers, and verdicts, numbers and gate with what the rule makes of the evidence. Whoever can change all of these
     together is not found out: there is no signature. Raises InputError for what is not a report of an audit.
     """
@@ -53,32 +50,39 @@ def _files(root: Path, record: dict[str, Any]) -> list[str]:
 
 
 def _answers(root: Path, record: dict[str, Any]) -> list[str]:
-    """Where the evidence says another number than the stored answers of the models."""
+    """Where the evidence or the cost is not what the stored answers of the models make."""
     place, rests = store.Store(root), record["rests_on"]
-    models = {what: place.load("outputs", rests[what]).arrays for what in ("after", "before")}
-    lots = {what: [place.load(kind, name).arrays for name in rests[what]]
-            for what, kind in (("without", "shadows"), ("free", "shadows"), ("hid", "outputs"))}  # fmt: skip
+    after, before = (place.load("outputs", rests[what]).arrays for what in ("after", "before"))
+    lots = [[place.load(kind, name).arrays for name in rests[what]]
+            for what, kind in (("without", "shadows"), ("free", "shadows"), ("hid", "outputs"))]  # fmt: skip
+    levels = evidence.never_seen(lots[1] or lots[0], before)
+    said = evidence.Said(after, before, lots[0], lots[1], [evidence.hidden(one, levels) for one in lots[2]])
+    kept = len(record["found"]["kept"]) if record["found"]["searched"] else None
     found = []
-    for at, evidence in enumerate(record["evidence"]):
-        for one in evidence["readings"]:
-            test = one["test"]
-            pairs = [
-                ("value", one["value"], models["after"].get(test)),
-                ("before", one["before"], models["before"].get(test)),
-            ]
-            beside = ("without", "free", "hid") if evidence["null"] == "references" else ("hid",)
-            pairs += [(what, value, lot.get(test)) for what in beside
-                      for value, lot in zip(one[what], lots[what], strict=True)]  # fmt: skip
-            if evidence["null"] == "controls":
-                pairs += [(what, value, column) for what, model in (("without", "after"), ("before_null", "before"))
-                          for value, column in zip(one[what], models[model].get(f"{test} of controls", NONE).T,
-                                                   strict=True)]  # fmt: skip
-            for what, said, stored in pairs:
-                if said is not None and (stored is None or abs(said - float(stored[at])) > TOLERANCE):
-                    found.append(
-                        f"{evidence['record']}: {test}, {what}: the report says {said}, the stored answers not"
-                    )
-    return found
+    for at, one in enumerate(record["evidence"]):
+        tests = [reading["test"] for reading in one["readings"] if reading["level"]]
+        facts = (record["null"], kept, record["method"] == "retrain")
+        made = evidence.of_record(record["asked"][at], at, tests, *facts, said)
+        found += [f"{one['record']}: {line}" for line in _unlike(one, verdict.to_json(made))]
+    cost = {"on": record["utility"]["on"], **evidence.utility_of(before, after)}
+    return found + [f"utility: {line}" for line in _unlike(record["utility"], cost)]
+
+
+def _unlike(said: Any, made: Any, *place: str) -> list[str]:
+    """Where what a report says is not what was made of the stored answers, a line each; numbers up to TOLERANCE."""
+    if isinstance(said, dict) and isinstance(made, dict):
+        lines = []
+        for key in dict.fromkeys([*said, *made]):
+            lines += _unlike(said.get(key), made.get(key), *place, *([] if key == "readings" else [key]))
+        return lines
+    if isinstance(said, list | tuple) and isinstance(made, list | tuple) and len(said) == len(made):
+        names = [[one["test"]] if isinstance(one, dict) else [] for one in said]
+        lots = zip(said, made, names, strict=True)
+        return [line for a, b, name in lots for line in _unlike(a, b, *place, *name)]
+    numbers = isinstance(said, int | float) and isinstance(made, int | float)
+    if said == made or (numbers and abs(said - made) <= TOLERANCE):
+        return []
+    return [f"{', '.join(place)}: the report says {said}, the stored answers {made}"]
 
 
 def _rule(record: dict[str, Any]) -> list[str]:

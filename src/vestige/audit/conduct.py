@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from vestige import __version__, executor, provenance, store
-from vestige.audit import folder, own, subject
+from vestige.audit import folder, material, own
 from vestige.audit.find import Say
 from vestige.audit.request import Written
 from vestige.audit.steps import Audit, Parent
@@ -24,7 +25,7 @@ from vestige.types import InputError
 
 @dataclass(frozen=True)
 class Opened:
-    """An audit in its folder. entry: None for a dry run, which writes no log."""
+    """An audit in its folder, with its place in the log."""
 
     audit: Audit
     root: Path
@@ -45,13 +46,13 @@ def subject_of(written: Written) -> Subject:
 def prepare(written: Written, store: Store, parent: Parent | None = None) -> Audit:
     """The audit of a request, everything checked that can be before training. Raises InputError and MissingError."""
     room = subject_of(written)
-    material = subject.load(written, parent.removed if parent else ())
-    audit = Audit(written, material, room, store, own.code(written), parent)
+    data = material.load(written, parent.removed if parent else ())
+    audit = Audit(written, data, room, store, own.code(written), parent)
     audit.check()
     return audit
 
 
-@contextmanager
+@contextlib.contextmanager
 def opened(written: Written, root: Path, *, wait: bool = False) -> Iterator[Opened]:
     """The audit of a request in its folder, which is locked meanwhile: begun anew, or resumed where it stands.
 
@@ -62,15 +63,14 @@ def opened(written: Written, root: Path, *, wait: bool = False) -> Iterator[Open
         identity = fingerprint(__version__, written.request.data, written.request.model.model_copy(
             update={"after": None}), written.request.seed)  # fmt: skip
         wanted = fingerprint("request", __version__, written.request, own.code(written))
-        what = {"file": str(written.path), "records": [str(one) for one in written.request.records]}
-        if first is None:
-            _rehearse(written, root, wanted)
+        first = first or _rehearsed(written, root, wanted, identity)
+        forget = first.material.forget if first else ()
+        what = {"file": str(written.path), "records": list(forget), "data": first.material.source if first else ""}
         entry = folder.begin(root, wanted, identity, what)
         parent = _parent(root, entry)
         place = root / entry.folder
-        audit = (
-            prepare(written, Store(place), parent) if first is None or parent else replace(first, store=Store(place))
-        )
+        audit = replace(first, store=Store(place)) if first and first.parent == parent else None
+        audit = audit or prepare(written, Store(place), parent)
         opened_store = store.open_folder(place, written.request, __version__, audit.material.source)
         yield Opened(replace(audit, store=opened_store), root, entry)
 
@@ -124,7 +124,8 @@ class Apprentice:
         return prepare(self.written, self.store, self.parent)
 
     def __call__(self, job: tuple[tuple[str, ...], int]) -> None:
-        self.audit.reference(*job, executor.say)
+        with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints is no part of the result
+            self.audit.reference(*job, executor.say)
 
 
 def side_by_side(audit: Audit, workers: int, say: Say) -> None:
@@ -154,13 +155,18 @@ def until(audit: Audit, step: str, say: Say) -> dict[str, Any]:
 
 
 def conclude(one: Opened, say: Say) -> dict[str, Any]:
-    """Carry the audit to its report, write it, and log the end. Returns the record of result.json."""
+    """Carry the audit to its report, write it, and log the end. Returns the record of result.json.
+
+    What is finished stays as it was written; a report that is not there, or not the one in the log, is made again.
+    """
+    path = one.audit.store.root / "result.json"
+    end = one.entry.finished
+    if end and path.is_file() and store.digest(path) == end["report_sha256"]:
+        return store.read_json(path)
     start = time.time()
     record = one.audit.report(say)
     record = {**record, "number": one.entry.number, "after_request": one.entry.parent}
-    path = one.audit.store.root / "result.json"
-    if not path.is_file() or path.read_text(encoding="utf-8") != store.to_json(record):
-        store.write_json(path, record)
+    store.write_json(path, record)
     store.write_json(one.audit.store.root / "run.json", provenance.clock(start))
     given = one.audit.method == "given"
     folder.finish(
@@ -176,14 +182,26 @@ def conclude(one: Opened, say: Say) -> dict[str, Any]:
     return record
 
 
-def _rehearse(written: Written, root: Path, wanted: str) -> None:
-    """Check a request in a folder that has others before it is logged: against the data as they are now."""
+def _rehearsed(written: Written, root: Path, wanted: str, identity: str) -> Audit | None:
+    """A request in a folder that has others, checked before it is logged; None where it is in the log already.
+
+    Raises InputError where the data are no longer what earlier requests were about: their ids may mean other records.
+    """
     lot = folder.active(root)
     if any(one.request == wanted for one in lot):
-        return
+        return None
     parents = [one for one in lot if one.leaves_a_model]
     parent = _parent_of(root, parents[-1]) if parents else None
-    prepare(written, Store(root), parent)
+    audit = prepare(written, Store(root), parent)
+    before = next((one for one in lot if one.begun["identity"] == identity and one.begun.get("data")), None)
+    if before and not audit.blind and before.begun["data"] != audit.material.source:
+        raise written.wrong(
+            ("data",),
+            f"the data are not those of request number {before.number} in {root} (SHA-256 {audit.material.source[:12]}…"
+            f" now, {before.begun['data'][:12]}… then), and the same ids may mean other records; put them back as they "
+            "were, with what was removed since (it is left out by the log), or choose another --out",
+        )
+    return audit
 
 
 def _parent(root: Path, entry: folder.Entry) -> Parent | None:

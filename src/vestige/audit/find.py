@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from vestige import measures, similar
+from vestige.audit.material import Material
 from vestige.audit.request import Written
-from vestige.audit.subject import Material
 from vestige.types import InputError, Samples, joined
 
 Found = dict[str, Any]
@@ -32,29 +32,36 @@ def find(written: Written, material: Material, say: Say) -> Found:
         return _not_looked(material)
     everything = both(trained, material.never)
     by = measure(written, material)
-    k = min(request.similar.k + NEAR, len(everything) - 1)
-    rows = similar.check_targets(everything, material.forget, k=k, tau=None, by=by)
+    rows = similar.check_targets(everything, material.forget, k=1, tau=None, by=by)
+    place = {name: position for position, name in enumerate(everything.ids)}
     null = similar.null_pairs(everything, request.seed)
     by_name = measures.build(everything, material.modality, (by,), targets=len(rows), say=say)
     values = {name: measure.pairs(*null) for name, measure in by_name.items()}
-    near = similar.neighbours(everything, rows, by_name, values, k=k)
+    pairs = values[by].numpy()
+    tau, k = request.similar.tau, min(request.similar.k + NEAR, len(everything) - 1)
+    while True:  # until each record has neighbours that are not similar: what is not looked at would stay unseen
+        near = similar.neighbours(everything, rows, by_name, values, k=k)
+        beside = {name: similar.beside_pairs([place[name], *(place[one.id] for one in lot)],
+                                             [one.values[by] for one in lot], *null, pairs)
+                  for name, lot in near.items()}  # fmt: skip
+        alike = {name: beside[name][0] if tau is None else sum(one.values[by] >= tau for one in lot)
+                 for name, lot in near.items()}  # fmt: skip
+        if k == len(everything) - 1 or all(len(lot) - alike[name] >= NEAR for name, lot in near.items()):
+            break
+        k = min(2 * k, len(everything) - 1)
     in_training = set(trained.ids)
     label = dict(zip(everything.ids, map(str, everything.y), strict=True)) if not trained.classes else dict(
         zip(everything.ids, map(str, everything.y.tolist()), strict=True)
     )  # fmt: skip
-    tau, nearest = request.similar.tau, {one.id for lot in near.values() for one in lot[: request.similar.k]}
-    place = {name: position for position, name in enumerate(everything.ids)}
-    pairs = values[by].numpy()
+    nearest = {one.id for lot in near.values() for one in lot[: request.similar.k]}
     counting = np.ones(len(pairs), bool)
     records: list[dict[str, Any]] = []
     for name, lot in near.items():
         neighbours = []
-        order = [place[name], *(place[one.id] for one in lot)]
-        counted, reaching, own = similar.beside_pairs(order, [one.values[by] for one in lot], *null, pairs)
+        _, reaching, own = beside[name]
         counting &= ~own
         for at, one in enumerate(lot):
-            value, beyond = one.values[by], reaching[at]
-            reaches = at < counted if tau is None else value >= tau
+            value, beyond, reaches = one.values[by], reaching[at], at < alike[name]
             known = (one.id in material.forget, one.id in in_training, one.id in nearest)
             fate, why = _fate(written, one.id, reaches, *known)
             neighbours.append(
@@ -65,10 +72,11 @@ def find(written: Written, material: Material, say: Say) -> Found:
     if not counting.any():  # every pair is among similar records: there is nothing else to tell of
         counting[:] = True
     count = int(counting.sum())
-    alike = [one for record in records for one in record["neighbours"] if one["similar"] and one["fate"] != "unseen"]
-    fates = {one["id"]: one["fate"] for one in alike}
+    fates = {one["id"]: one["fate"] for record in records for one in record["neighbours"]
+             if one["similar"] and one["fate"] != "unseen"}  # fmt: skip
     asked = sorted(name for name, fate in fates.items() if fate == "ask")
-    removed = [*material.forget, *(name for name, fate in fates.items() if fate == "removed")]
+    going = [*(name for name, fate in fates.items() if fate == "removed"), *request.same_owner]
+    removed = list(dict.fromkeys([*material.forget, *going]))
     kept = [name for name, fate in fates.items() if fate in ("kept", "ask")]
     gone = {*removed, *kept}
     return {
@@ -126,7 +134,14 @@ def measure(written: Written, material: Material) -> str:
 
 
 def check_answered(written: Written, found: Mapping[str, Any]) -> None:
-    """Raise InputError where similar records of other owners are to be asked about, and were not yet."""
+    """Raise InputError where owners of similar records have no answer yet, or an answer is about no similar record."""
+    similar_ids = {one["id"] for record in found["records"] for one in record["neighbours"] if one["similar"]}
+    if idle := [name for name in written.request.decisions if name not in similar_ids]:
+        raise written.wrong(
+            ("decisions",),
+            f"{idle[0]!r} is not similar to any record to forget (see --plan), so nothing would be decided; leave it "
+            "out, or name it in records",
+        )
     if found["ask"]:
         names = found["ask"]
         raise written.wrong(
@@ -149,12 +164,12 @@ def _fate(written: Written, name: str, alike: bool, asked: bool, trained: bool, 
         return "removed", "it is to be forgotten itself"
     if not trained:
         return "unseen", "the model was never trained on it"
+    if name in request.same_owner:
+        return "removed", "similar, and of the same owner" if alike else "of the same owner, by the request"
     if not alike:
         return "kept", "not similar enough to count"
     if request.scope == "exact":
         return "kept", "the scope is exact: similar records were not asked for"
-    if name in request.same_owner:
-        return "removed", "similar, and of the same owner"
     if request.policy == "ask" and name in request.decisions:
         keep = request.decisions[name] == "keep"
         return ("kept" if keep else "removed"), "similar, of another owner, who was asked"

@@ -98,8 +98,8 @@ def begin(root: Path, request: str, identity: str, what: Mapping[str, Any]) -> E
 
 
 def finish(root: Path, entry: Entry, what: Mapping[str, Any]) -> None:
-    """Log the end of a request, once."""
-    if entry.finished is None:
+    """Log the end of a request, once for each report: the last one counts."""
+    if entry.finished is None or entry.finished["report_sha256"] != what["report_sha256"]:
         _append(root, {"event": "finished", "number": entry.number, **what})
 
 

@@ -52,17 +52,21 @@ def parse(text: str) -> Node:
 
 
 def judge(text: str, numbers: Numbers) -> Outcome:
-    """Whether the gate holds for these numbers.
+    """Whether the gate holds for these numbers, whatever the records are of which the verdict cannot be told.
 
-    Records of which the verdict cannot be told could be forgotten or not, if they are not still known: where one of the
-    two would pass and the other not, the gate cannot be told either. A number that is None makes its comparison so.
+    Those still known are in the model itself or carried by others, the rest could be anything: where one would pass
+    and another not, the gate cannot be told either. A number that is None makes its comparison so.
     """
     node, known = parse(text), int(numbers["still_known"] or 0)
     open_ = int(numbers["cannot_tell"] or 0) - known
-    holds = node(numbers)
-    best = {**numbers, "cannot_tell": known, "forgotten": (numbers["forgotten"] or 0) + open_}
-    if holds is False and open_ and node(best) is not False:
-        holds = None
+    truths = {node(numbers)}
+    for kind in ("forgotten", "in_model", "carried", "over_unlearned") if open_ else ("",):
+        for other in ("in_model", "carried") if known else ("",):
+            told = {**numbers, "cannot_tell": known}
+            for name, count in ((kind, open_), (other, known)):
+                told |= {name: (told[name] or 0) + count} if name else {}
+            truths.add(node(told))
+    holds = truths.pop() if len(truths) == 1 else None
     return Outcome(holds, {True: 0, False: 100, None: 4}[holds])
 
 

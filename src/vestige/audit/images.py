@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from vestige import image, influence, metrics, presets
 from vestige.audit import own, probing
+from vestige.audit.material import Material
 from vestige.audit.request import Written
-from vestige.audit.subject import Material, Question
+from vestige.audit.subject import Question
 from vestige.config import MLPConfig, Recipe, TrainConfig, UnlearnConfig
 from vestige.modality import modality
 from vestige.random import stream
@@ -145,7 +146,7 @@ class Images:
         if path.exists():
             return self._with(own.read_weights(path, allow_pickle=asked.allow_pickle), samples)
         with _seeded(0):
-            return own.classifier(own.function(name, self.written.path.parent)(), samples, f"{name}()")
+            return own.returned(name, self.written.path.parent, samples)
 
     def methods(self) -> tuple[str, ...]:
         kept = [name for name in METHODS if name not in ("SISA", "retrain")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import ast
 import importlib
 import sys
 from collections.abc import Callable
@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from vestige.audit.request import Written
 from vestige.store import digest
-from vestige.types import InputError, Samples
+from vestige.types import InputError, Samples, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 FEW = 2
 """Records of each class that a training function is tried on before anything else."""
+FAILS = (Exception, SystemExit)
+"""What the user's code may raise: a script that ends with exit() must not end the audit, least of all with status 0."""
 
 
 def function(name: str, folder: Path) -> Callable[..., Any]:
@@ -37,8 +39,8 @@ def function(name: str, folder: Path) -> Callable[..., Any]:
         found = getattr(importlib.import_module(module), attribute, None)
     except ModuleNotFoundError as error:
         raise InputError(f"{name!r}: {error}; it is looked for in {where} and where Python looks") from None
-    except Exception as error:
-        raise InputError(f"{name!r}: importing {module} fails: {type(error).__name__}: {error}") from error
+    except FAILS as error:
+        raise InputError(f"{name!r}: importing {module} fails: {_said(error)}") from error
     if not callable(found):
         raise InputError(f"{name!r}: {module} has no function {attribute}")
     made: Callable[..., Any] = found
@@ -52,13 +54,26 @@ def trained(train: Callable[..., Any], samples: Samples, seed: int, name: str) -
     """
     try:
         model = train(replace(samples, x=samples.x.clone(), y=samples.y.clone()), seed)
-    except Exception as error:
-        raise InputError(f"{name}(samples, seed) fails: {type(error).__name__}: {error}") from error
+    except FAILS as error:
+        raise InputError(f"{name}(samples, seed) fails: {_said(error)} (called with {len(samples)} records)") from error
     return classifier(model, samples, f"{name}(samples, seed)")
 
 
-def classifier(model: Any, samples: Samples, name: str) -> nn.Module:
-    """A network that answers these images with (N, classes) finite numbers, in evaluation mode, or InputError."""
+def returned(name: str, folder: Path, samples: Samples) -> nn.Module:
+    """What the user's `module:function` returns, a network that takes these images. Raises InputError otherwise."""
+    make = function(name, folder)
+    try:
+        model = make()
+    except FAILS as error:
+        raise InputError(f"{name}() fails: {_said(error)}") from error
+    return classifier(model, samples, f"{name}()")
+
+
+def classifier(model: Any, samples: Samples, name: str, *, finite: bool = True) -> nn.Module:
+    """A network that answers these images with (N, classes) numbers, in evaluation mode, or InputError.
+
+    finite: whether it must not answer with NaN or infinity; what a method made of a network may.
+    """
     import torch
     from torch import nn
 
@@ -69,17 +84,15 @@ def classifier(model: Any, samples: Samples, name: str) -> nn.Module:
     try:
         with torch.no_grad():
             out = model(few)
-    except Exception as error:
-        raise InputError(
-            f"the network of {name} does not take images {tuple(few.shape)}: {type(error).__name__}: {error}"
-        ) from error
+    except FAILS as error:
+        raise InputError(f"the network of {name} does not take images {tuple(few.shape)}: {_said(error)}") from error
     if not isinstance(out, torch.Tensor) or out.shape != (len(few), samples.classes):
         found = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
         raise InputError(
             f"the network of {name} should answer {len(few)} images with logits ({len(few)}, {samples.classes}), it "
             f"answers with {found}"
         )
-    if not out.isfinite().all():
+    if finite and not out.isfinite().all():
         raise InputError(f"the network of {name} answers with numbers that are not finite")
     return model
 
@@ -108,7 +121,7 @@ def read_weights(path: Path, *, allow_pickle: bool) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"there are no weights {path}")
     content = path.read_bytes()
-    is_pickle = content.startswith((b"\x80", b"PK"))
+    is_pickle = content.startswith((b"\x80", b"PK")) and not _has_header(content)
     if is_pickle and not allow_pickle:
         raise InputError(
             f"{path} is a pickle, which may run code when it is read; save it as safetensors, or set "
@@ -118,34 +131,66 @@ def read_weights(path: Path, *, allow_pickle: bool) -> dict[str, Tensor]:
         # as bytes, since torch goes by the ending of a file's name
         found = torch.load(BytesIO(content), map_location="cpu", weights_only=True) if is_pickle else load(content)
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as weights: {_first_line(error)}") from None
+        raise InputError(f"{path} cannot be read as weights: {first_line(error)}") from None
     except Exception as error:
-        raise InputError(f"{path} holds more than tensors, and is not read: {_first_line(error)}") from None
+        raise InputError(f"{path} holds more than tensors, and is not read: {first_line(error)}") from None
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise InputError(f"{path} should hold a state dict: names and tensors, nothing else")
     return found
 
 
-def code(written: Written) -> str:
-    """SHA-256 over the user's own modules and weights that a request names, "" where it names none."""
-    import importlib.util
+def code(written: Written) -> dict[str, str]:
+    """SHA-256 of each file of the user's own that a request names: modules with what they import, and weights.
 
-    asked, total = written.request.model, hashlib.sha256()
-    named = [name for name in (asked.train, asked.after) if name and ":" in name]
-    for name in named:
-        where = str(written.path.parent.resolve())
-        if where not in sys.path:
-            sys.path.insert(0, where)
-        module = importlib.util.find_spec(name.partition(":")[0])
-        if module is not None and module.origin:
-            total.update(Path(module.origin).read_bytes())
-    weights = [name for name in (asked.weights, asked.after, asked.language and asked.language.source) if name]
-    there = [place for name in weights if (place := written.beside(name)).exists()]
-    for place in there:
-        files = sorted(place.iterdir()) if place.is_dir() else [place]
-        total.update("".join(digest(file) for file in files if file.is_file()).encode())
-    return total.hexdigest() if named or there else ""
+    Of what a module imports, what lies in the request's folder, as it is written; nothing is run. File → digest.
+    """
+    asked, folder = written.request.model, written.path.parent
+    files: list[Path] = []
+    for name in (asked.train, asked.after):
+        if name and ":" in name:
+            _imported(name.partition(":")[0], folder, files)
+    for named in (asked.weights, asked.after, asked.language.source if asked.language else None):
+        if named and (place := written.beside(named)).exists():
+            files += sorted(file for file in place.iterdir() if file.is_file()) if place.is_dir() else [place]
+    return {_beside(file, folder): digest(file) for file in files}
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _imported(module: str, folder: Path, files: list[Path]) -> None:
+    """Add the file of a module in this folder, and of those in it that it imports, each once."""
+    place = folder / module.replace(".", "/")
+    path = next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
+    if path is None or path in files:
+        return
+    files.append(path)
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return  # importing it says so
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            named = [one.name for one in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            root = ".".join([*base, *([node.module] if node.module else [])])
+            named = [root, *(f"{root}.{one.name}" if root else one.name for one in node.names)]
+        else:
+            continue
+        for one in named:
+            parts = one.split(".")
+            for size in range(1, len(parts) + 1):
+                _imported(".".join(parts[:size]), folder, files)
+
+
+def _beside(file: Path, folder: Path) -> str:
+    """A file's name as the request could write it."""
+    return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else str(file)
+
+
+def _has_header(content: bytes) -> bool:
+    """Whether a file begins as safetensors do: the length of a header, and the header."""
+    return 8 + int.from_bytes(content[:8], "little") <= len(content) and content[8:9] == b"{"
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vestige import __version__, provenance
+from vestige.audit import evidence, foresee, gate
 from vestige.audit import find as finding
-from vestige.audit import foresee, gate
+from vestige.audit.evidence import Asked
 from vestige.audit.find import Found, Say
+from vestige.audit.material import Material
 from vestige.audit.request import Written
-from vestige.audit.subject import Asked, Material, Question, Subject
-from vestige.audit.verdict import FEWEST, Evidence, Reading, decide, numbers, to_json
+from vestige.audit.subject import Question, Subject
+from vestige.audit.verdict import FEWEST, Evidence, Null, decide, numbers, to_json
 from vestige.config import fingerprint
 from vestige.difficulty.predict import PACKAGED, Predictor
 from vestige.difficulty.predict import load as load_predictor
@@ -26,8 +28,6 @@ from vestige.types import InputError, MissingError, Samples
 if TYPE_CHECKING:
     from torch import nn
 
-STEPS = ("find", "foresee", "forget", "verify", "report")
-"""In this order; `--until` stops after one of them. The gate reads the report."""
 WATCHED = 2000
 """Never-seen records on which utility is measured, at most."""
 HIDDEN = {"before, records hidden in its last layer": True, "before, records hidden in all weights": False}
@@ -47,13 +47,13 @@ class Parent:
 
 @dataclass(frozen=True)
 class Audit:
-    """One request on its way through the steps."""
+    """One request on its way through the steps. code: the user's own files → their SHA-256 (`own.code`)."""
 
     written: Written
     material: Material
     subject: Subject
     store: Store
-    code: str
+    code: Mapping[str, str]
     parent: Parent | None = None
 
     # -- names ------------------------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ class Audit:
 
     def _start(self) -> tuple[Any, ...]:
         parent = [self.parent.model, list(self.parent.removed)] if self.parent else []
-        return (self.material.source, self.code, parent)
+        return (self.material.source, dict(self.code), parent)
 
     def _name(self, what: str, *parts: Any) -> str:
         request = self.written.request
@@ -96,7 +96,7 @@ class Audit:
             raise self.written.wrong(("predictor",), str(error)) from None
 
     @property
-    def null(self) -> str:
+    def null(self) -> Null:
         """What stands beside the model: other models, or matched controls."""
         return "references" if self.subject.trains else "controls"
 
@@ -224,11 +224,10 @@ class Audit:
         before = self._asked("before", [], lambda: self.before(say), say)
         null = {what: [self.reference(*one, say) for one in lot] for what, lot in self.references().items()}
         hid = self._hidden(before, null["free"] or null["without"], say)
-        return [
-            _evidence(name, at, self.subject.levels, self.null, self._kept(found), self.method == "retrain",
-                      after, before, null["without"], null["free"], hid)
-            for at, name in enumerate(self.material.forget)
-        ]  # fmt: skip
+        said = evidence.Said(after, before, null["without"], null["free"], hid)
+        kept, retrained = self._kept(found), self.method == "retrain"
+        return [evidence.of_record(name, at, self.subject.levels, self.null, kept, retrained, said)
+                for at, name in enumerate(self.material.forget)]  # fmt: skip
 
     def shares(self, say: Say) -> dict[str, Any]:
         """Step 4 too: whose doing each record's margin is, "before" and "after", kept; or "missing": why not told.
@@ -259,11 +258,11 @@ class Audit:
         request, found = self.written.request, self.found(say)
         finding.check_answered(self.written, found)
         foreseen = self.foreseen(say)
-        evidence, shares = self.verify(say), self.shares(say)
-        verdicts = [decide(one) for one in evidence]
+        known, shares = self.verify(say), self.shares(say)
+        verdicts = [decide(one) for one in known]
         after = self._asked("after", self._after(), lambda: self.forget(say), say)
         before = self._asked("before", [], lambda: self.before(say), say)
-        utility = {"on": self.subject.watched, **_utility(before, after)}
+        utility = {"on": self.subject.watched, **evidence.utility_of(before, after)}
         told = numbers(verdicts, utility, request.utility)
         outcome = gate.judge(request.gate, told)
         command = f"vestige audit {self.written.path.name}"
@@ -282,7 +281,7 @@ class Audit:
             "null": self.null,
             "references": request.references if self.null == "references" else 0,
             "utility": utility,
-            "evidence": [to_json(one) for one in evidence],
+            "evidence": [to_json(one) for one in known],
             "verdicts": [{**vars(one), "words": one.words} for one in verdicts],
             "shares": shares,
             "numbers": told,
@@ -351,15 +350,13 @@ class Audit:
 
     def _hidden(self, before: Asked, null: list[Asked], say: Say) -> list[Asked]:
         """What copies of the model before say in which the audit hid the records; NaN of those it could not hide."""
-        levels = np.mean([one["answer"] for one in null], 0) if null else before["answer of controls"].mean(1)
+        levels = evidence.never_seen(null, before)
 
         def hidden(what: str, last: bool) -> Asked:
             def make() -> nn.Module | None:
                 return self.subject.hide(self.before(say), self._question, levels, last=last)
 
-            asked = self._asked(what, self._levels_from(), make, say)
-            tests = [test for test in (*self.subject.levels, "rebound") if test in asked]
-            return {test: np.where(asked["answer"] <= levels, asked[test], np.nan) for test in tests}
+            return evidence.hidden(self._asked(what, self._levels_from(), make, say), levels)
 
         return [hidden(what, last) for what, last in HIDDEN.items()]
 
@@ -434,59 +431,11 @@ class Audit:
             for path in sorted((self.store.root / kind).glob("[!.]*/*")):
                 if path.name in ("result.json", "tensors.safetensors"):
                     kept[path.relative_to(self.store.root).as_posix()] = digest(path)
-        return {"data": self.material.source, "code": self.code, "request": self.request_name, "files": kept}
+        return {"data": self.material.source, "code": dict(self.code), "request": self.request_name, "files": kept}
 
 
 def _tuples(near: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(ids) for name, ids in near.items()}
-
-
-def _evidence(
-    name: str, at: int, levels: Sequence[str], null: str, kept: int | None, retrained: bool,
-    after: Asked, before: Asked, without: list[Asked], free: list[Asked], hid: list[Asked],
-) -> Evidence:  # fmt: skip
-    """The evidence on one record from what the models said."""
-
-    def of(asked: Asked, test: str) -> float | None:
-        return float(asked[test][at]) if test in asked else None
-
-    def several(models: list[Asked], test: str) -> tuple[float, ...]:
-        return tuple(float(one[test][at]) for one in models if test in one)
-
-    readings = []
-    for test, level in [*((test, True) for test in levels), ("rebound", False)]:
-        value, first = of(after, test), of(before, test)
-        why = "" if value is not None else "this model does not allow the test"
-        seen = tuple(None if value is None or np.isnan(value) else value for value in (of(one, test) for one in hid))
-        if null == "controls":
-            beside, earlier = (tuple(map(float, asked.get(f"{test} of controls", np.empty((at + 1, 0)))[at]))
-                               for asked in (after, before))  # fmt: skip
-            readings.append(Reading(test, level, value, first, beside, (), earlier, why, seen))
-        else:
-            readings.append(
-                Reading(test, level, value, first, several(without, test), several(free, test), (), why, seen)
-            )
-    near = None
-    if null == "references":
-        value, first = of(after, "near"), of(before, "near")
-        if value is not None and first is not None and np.isfinite([value, first]).all():
-            near = Reading("near", True, value, first, several(without, "near"), several(free, "near"))
-    accuracy = [float(asked["near_accuracy"][at]) for asked in (before, after)]
-    both = (accuracy[0], accuracy[1]) if all(map(np.isfinite, accuracy)) else None
-    return Evidence(
-        name, "references" if null == "references" else "controls", kept, retrained, tuple(readings), near, both
-    )
-
-
-def _utility(before: Asked, after: Asked) -> dict[str, Any]:
-    """What the model does on never-seen records and on the records' neighbours, before and after."""
-    record: dict[str, Any] = {"n": len(after["utility"]), "before": None, "after": None, "near_drop": None}
-    if len(after["utility"]):
-        record |= {"before": float(before["utility"].mean()), "after": float(after["utility"].mean())}
-    drops = before["near_accuracy"] - after["near_accuracy"]
-    if np.isfinite(drops).any():
-        record["near_drop"] = float(np.nanmean(drops))
-    return record
 
 
 def _contents(material: Material, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from vestige import influence, text
 from vestige.audit import probing
+from vestige.audit.material import Material
 from vestige.audit.request import Written
-from vestige.audit.subject import Material, Question
+from vestige.audit.subject import Question
 from vestige.config import LMConfig, TextRecipe, TextUnlearnConfig, TuneConfig
 from vestige.text.lexical import lexical
 from vestige.types import InputError, Samples

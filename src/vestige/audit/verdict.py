@@ -15,6 +15,8 @@ from typing import Any, Literal
 from vestige.types import InputError
 
 Name = Literal["forgotten", "carried", "in_model", "over_unlearned", "cannot_tell"]
+Null = Literal["references", "controls"]
+"""What a model stands beside: other models, or matched records that it never saw."""
 WORDS: dict[str, str] = {
     "forgotten": "forgotten",
     "carried": "still carried by similar records",
@@ -39,8 +41,8 @@ RULE = """\
    of models trained without the record but with its similar records. Where this is the answer, beside matched controls
    only, and with similar records kept or never looked for, it is *cannot tell*: still known, but it cannot be said
    whose doing it is. For a gate that is not forgotten.
-4. *over-unlearned*, where the record's retained neighbours are answered worse than all these models do, by at least 0.1
-   in accuracy.
+4. *over-unlearned*, where the record's retained neighbours are answered worse than by all these models, below their
+   intervals, and with an accuracy that is at least 0.1 below that of the model before; beside such models only.
 5. *still in the model itself*, where the answer rises, after a few steps of training on other records, by more than it
    does in either kind of models, and by at least 0.25 nats more: what was only hidden comes back.
 6. *still carried by similar records*, where a level test lies above the interval of models trained without the record
@@ -91,7 +93,7 @@ class Evidence:
     """
 
     record: str
-    null: Literal["references", "controls"]
+    null: Null
     similar_kept: int | None
     retrained: bool
     readings: tuple[Reading, ...]
@@ -205,10 +207,12 @@ def decide(evidence: Evidence) -> Verdict:
         )
     able = _able(evidence, usable)
     if not able and not evidence.retrained:
+        tried = any(value is not None for one in usable for value in one.hid)
+        why = "neither did they where the audit hid it itself in a copy of the model before"
         return said(
             "cannot_tell",
-            "nothing of it was found, but these tests would not have found it: neither did they where the audit hid it "
-            "itself in a copy of the model before",
+            "nothing of it was found, but these tests would not have found it: "
+            f"{why if tried else 'the audit could not hide it in a copy of the model before to try them'}",
         )
     how = "; hidden by the audit itself in copies of the model before, it was found"
     if evidence.retrained:
@@ -218,14 +222,18 @@ def decide(evidence: Evidence) -> Verdict:
 
 
 def numbers(verdicts: Sequence[Verdict], utility: Mapping[str, Any], budget: float) -> dict[str, float | None]:
-    """What a gate may name (`gate.NAMES`). utility: before, after and near_drop, each None where not measured."""
+    """What a gate may name (`gate.NAMES`). utility: before, after and near_drop, each None where not measured.
+
+    left is None too where it is not known of a record of which the verdict cannot be told: it could be any share.
+    """
     shares = [one.left for one in verdicts if one.left is not None]
+    unknown = any(one.name == "cannot_tell" and one.left is None for one in verdicts)
     before, after = utility.get("before"), utility.get("after")
     return {
         "records": len(verdicts),
         **{name: sum(one.name == name for one in verdicts) for name in WORDS},
         "still_known": sum(one.name == "cannot_tell" and one.test != "" for one in verdicts),
-        "left": max(shares) if shares else None,
+        "left": max(shares) if shares and not unknown else None,
         "utility_drop": None if before is None or after is None else before - after,
         "utility": budget,
         "near_drop": utility.get("near_drop"),

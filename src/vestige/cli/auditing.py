@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from vestige.audit import STEPS
 from vestige.cli.options import Json
 from vestige.terminal import show_audit, show_audit_plan, show_audit_step, show_record
 
-STEPS = ("find", "foresee", "forget", "verify", "report")
 AuditFolder = Annotated[
     Path, typer.Option("--out", help="The audit's folder: its requests one after the other, a log.")
 ]
@@ -51,37 +53,47 @@ def run(
     json: Json = False,
 ) -> None:
     """Carry out a request; the same command again resumes. Exit status: 0 the gate holds, 100 not, 4 cannot tell."""
-    from vestige.audit import conduct
-    from vestige.audit.request import read
-    from vestige.executor import one_thread, say
-    from vestige.report import audit as page
+    from vestige.executor import one_thread
     from vestige.types import InputError
 
     if until not in STEPS:
         raise InputError(f"--until {until}: the steps are {', '.join(STEPS)}")
     one_thread()
+    with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints is no part of the result
+        record, place = _carried_out(request, out, plan=plan, until=until, workers=workers, wait=wait)
+    if json:
+        show_record(record, json)
+    elif plan:
+        show_audit_plan(record)
+    elif until != "report":
+        show_audit_step(record)
+    else:
+        show_audit(record, place)
+    if not plan and until == "report" and record["gate"]["status"]:
+        raise typer.Exit(record["gate"]["status"])
+
+
+def _carried_out(
+    request: Path, out: Path, *, plan: bool, until: str, workers: int, wait: bool
+) -> tuple[dict[str, Any], Path]:
+    """What there is to show, and the folder that it lies in."""
+    from vestige.audit import conduct
+    from vestige.audit.request import read
+    from vestige.executor import say
+    from vestige.report import audit as page
+
     written = read(request)
     if plan:
-        record = conduct.plan(written, out, say)
-        show_record(record, json) if json else show_audit_plan(record)
-        return
+        return conduct.plan(written, out, say), out
     with conduct.opened(written, out, wait=wait) as one:
         place = one.audit.store.root
         if until in ("verify", "report"):
             conduct.side_by_side(one.audit, workers, say)
         if until != "report":
-            done = conduct.until(one.audit, until, say)
-            done = {"step": until, "folder": str(place), **done}
-            show_record(done, json) if json else show_audit_step(done)
-            return
+            return {"step": until, "folder": str(place), **conduct.until(one.audit, until, say)}, place
         record = conduct.conclude(one, say)
         page.write(place)
-    if json:
-        show_record(record, json)
-    else:
-        show_audit(record, place)
-    if record["gate"]["status"]:
-        raise typer.Exit(record["gate"]["status"])
+        return record, place
 
 
 @audit_app.command("init")

@@ -22,7 +22,7 @@ from vestige.config import LMConfig
 from vestige.store import digest
 from vestige.text.hub import INSTALL, download, is_hub_name, quiet, require
 from vestige.text.tiny import TINY
-from vestige.types import InputError, MissingError
+from vestige.types import InputError, MissingError, first_line
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLES = "pytorch_model*.bin"
@@ -125,7 +125,7 @@ def _network(path: Path, **how: Any) -> Any:
         raise InputError(f"{path}: its pickle holds more than tensors, and is not read") from None
     except Exception as error:
         # The library raises many kinds for damaged files, those of its Rust parts among them.
-        raise InputError(f"{path} cannot be read as a language model: {_first_line(error)}") from None
+        raise InputError(f"{path} cannot be read as a language model: {first_line(error)}") from None
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise InputError(f"the weights in {path} are not whole: {missing[0]} is missing ({len(missing)} in all)")
@@ -140,7 +140,7 @@ def tokenizer(path: Path) -> Any:
         try:
             return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         except Exception as error:
-            raise InputError(f"{path} has no tokenizer that can be read: {_first_line(error)}") from None
+            raise InputError(f"{path} has no tokenizer that can be read: {first_line(error)}") from None
 
 
 def parameters(path: Path) -> int:
@@ -157,7 +157,7 @@ def parameters(path: Path) -> int:
             config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
             network = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
         except Exception as error:
-            raise InputError(f"{path} cannot be read as a language model: {_first_line(error)}") from None
+            raise InputError(f"{path} cannot be read as a language model: {first_line(error)}") from None
     return sum(weight.numel() for weight in network.parameters())
 
 
@@ -265,12 +265,12 @@ def _made(final: Path, source: Path, fill: Callable[[Path], None]) -> Path:
     except OSError as error:
         if not final.is_dir():  # unless another process was first
             raise InputError(
-                f"{source} could not be made into {final}: {_first_line(error)}; set VESTIGE_DATA to a folder with room"
+                f"{source} could not be made into {final}: {first_line(error)}; set VESTIGE_DATA to a folder with room"
             ) from None
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{source} cannot be read as a language model: {_first_line(error)}") from None
+        raise InputError(f"{source} cannot be read as a language model: {first_line(error)}") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return final
@@ -283,7 +283,3 @@ def _dequantized() -> dict[str, Any]:
     except ImportError:
         return {}
     return {"quantization_config": GgufConfig(dequantize=True)}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

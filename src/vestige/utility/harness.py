@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vestige.types import InputError, MissingError
+from vestige.types import InputError, MissingError, first_line
 from vestige.utility.compare import Found
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def ask(
                     log_samples=True,
                 )  # fmt: skip
             except ValueError as error:
-                raise InputError(f"the task {name!r} cannot be asked: {_first_line(error)}") from None
+                raise InputError(f"the task {name!r} cannot be asked: {first_line(error)}") from None
         scores: dict[str, float] = {}
         for part, task in tasks.items():
             metric = _metric(task)
@@ -109,7 +109,7 @@ def _tasks(name: str, folder: str) -> dict[str, Any]:
             raise MissingError(_not_here(name, error, str(datasets.config.HF_DATASETS_CACHE))) from None
         except Exception as error:
             # Data sets and YAML files fail in many ways of their own.
-            raise InputError(f"the task {name!r} cannot be loaded: {_first_line(error)}") from None
+            raise InputError(f"the task {name!r} cannot be loaded: {first_line(error)}") from None
     for part, task in tasks.items():
         if _metric(task) is None:
             raise InputError(
@@ -123,7 +123,7 @@ def _not_here(name: str, error: OSError, cache: str) -> str:
     """What to get, how, and where to."""
     get = f"python -c \"from lm_eval.tasks import TaskManager; TaskManager().load('{name}')\""
     return (
-        f"the data of the task {name!r} are not on this machine ({_first_line(error)}); looked in {cache}. Where there "
+        f"the data of the task {name!r} are not on this machine ({first_line(error)}); looked in {cache}. Where there "
         f"is a network, get them with: {get}; and copy that folder here, or set HF_HOME. Or name a task over local "
         "files in a task folder: dataset_path: json, dataset_kwargs: {data_files: FILE}"
     )
@@ -170,7 +170,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
