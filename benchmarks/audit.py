@@ -27,9 +27,9 @@ import audit_texts
 from influence_page import table
 from vestige import provenance
 from vestige.audit import texts
+from vestige.audit.material import Material
 from vestige.audit.request import Written
 from vestige.audit.steps import Audit
-from vestige.audit.material import Material
 from vestige.audit.verdict import WORDS
 from vestige.config import AuditRequest
 from vestige.store import Store, write_json, write_text

@@ -42,6 +42,7 @@ def test_records_are_ordered_by_chance_beside_others(packaged):
 
 def test_similar_records_whose_owners_were_not_asked_are_not_said_to_be_kept_by_them():
     assert "(their owners keep them)" in foresee.outcome("similar", 3, 1)
+    assert "(there are more than similar.k)" in foresee.outcome("similar", 3, 21, policy="remove")
     assert "(2 of them until their owners are asked)" in foresee.outcome("similar", 3, 1, 2)
 
 

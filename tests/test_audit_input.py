@@ -149,8 +149,8 @@ def train(samples, seed):
 
 def test_code_of_ones_own_can_neither_change_the_data_nor_draw_at_random(npz, tmp_path):
     from vestige.audit.conduct import subject_of
-    from vestige.audit.request import read
     from vestige.audit.material import load
+    from vestige.audit.request import read
 
     (tmp_path / "moving.py").write_text(MOVED)
     path = changed(write(tmp_path / "request.yaml"), (KNOWN, "  train: moving:train"), ("shapes.npz", str(npz)))

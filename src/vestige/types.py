@@ -96,6 +96,12 @@ class Samples:
         weight = None if self.weight is None else self.weight[rows]
         return Samples(ids, self.x[chosen], self.y[chosen], self.classes, family, weight)
 
+    def evenly(self, most: int) -> Samples:
+        """These records or, of more than `most`, so many evenly spread: data are often sorted by class."""
+        if len(self) <= most:
+            return self
+        return self.take(self.ids[at * len(self) // most] for at in range(most))
+
     def to(self, device: str) -> Samples:
         """The same records on another device: for inputs and answers that are tensors."""
         weight = None if self.weight is None else self.weight.to(device)

@@ -14,7 +14,7 @@ WEAK = 0.7
 """An AUC below which a predictor is called weak."""
 
 
-def outcome(scope: str, kept: int | None, removed: int, unasked: int = 0) -> str:
+def outcome(scope: str, kept: int | None, removed: int, unasked: int = 0, policy: str = "keep") -> str:
     """What the scope will and will not achieve, in words.
 
     kept: None where nobody could look for similar records. unasked: those kept whose owners had no say yet.
@@ -29,7 +29,9 @@ def outcome(scope: str, kept: int | None, removed: int, unasked: int = 0) -> str
             "No similar record stays in training, so the best outcome is a model that never saw anything of the kind."
         )
     stay = f"{kept} similar record{'s stay' if kept > 1 else ' stays'} in training"
-    what = "the scope is exact" if scope == "exact" else "their owners keep them"
+    more = "there are more than similar.k"
+    said = {"keep": "their owners keep them", "ask": f"their owners keep them, or {more}", "remove": more}
+    what = "the scope is exact" if scope == "exact" else said[policy]
     if unasked:
         what = f"{unasked} of them until their owners are asked"
     return (

@@ -21,6 +21,7 @@ from vestige.audit import own, probing
 from vestige.audit.material import Material
 from vestige.audit.request import Written
 from vestige.audit.subject import Question
+from vestige.classifier import logits
 from vestige.config import MLPConfig, Recipe, TrainConfig, UnlearnConfig
 from vestige.modality import modality
 from vestige.random import stream
@@ -45,7 +46,7 @@ STEPS = 5
 SHARE = 2e-3
 """Length of such a step beside that of all weights."""
 TRIAL = 1000
-"""Records that the user's function is timed on, at most twice as many and a tenth of all, but some of each class."""
+"""Records that the user's function is timed on, at most, and a tenth of all; but some of each class."""
 CHUNK = 512
 WORLD = 10_000
 """Training images that a record's factors of difficulty are computed among, at most, beside those similar to it."""
@@ -72,7 +73,7 @@ def _seeded(seed: int) -> Iterator[None]:
 class Images:
     """An image classifier under audit (`subject.Subject`).
 
-    train: the user's function, or None for a known network by its recipe. template: a network of the right shape.
+    train: the user's function, or None for a known network by its recipe.
     """
 
     written: Written
@@ -155,7 +156,7 @@ class Images:
 
     def costs(self, forget: int, retain: int, material: Material) -> list[dict[str, Any]]:
         few = own.few_of_each(material.trained)
-        few = max(few, material.trained.at(slice(0, None, max(10, len(material.trained) // TRIAL))), key=len)
+        few = max(few, material.trained.evenly(min(TRIAL, len(material.trained) // 10)), key=len)
         network = self.learn(few, 0) if self.train else self._fresh(few, 0)
         size = sum(weight.numel() for weight in network.parameters()) * 4 / 2**20
         data = material.trained.x.numel() * 4 / 2**20
@@ -185,7 +186,7 @@ class Images:
         from vestige.difficulty.expect import beside
 
         learner, layer = self._headed(model, trained)
-        drawn = {*trained.ids[:: -(-len(trained) // WORLD)], *close, *ids}
+        drawn = {*trained.evenly(WORLD).ids, *close, *ids}
         world = trained.take(name for name in trained.ids if name in drawn)
         try:
             return beside(predictor, Headed(learner, layer), world, ids, room=_modality())
@@ -201,7 +202,8 @@ class Images:
         return {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
 
     def restore(self, arrays: Mapping[str, np.ndarray], samples: Samples) -> nn.Module:
-        return self._with({name: torch.from_numpy(value.copy()) for name, value in arrays.items()}, samples)
+        weights = {name: torch.from_numpy(value.copy()) for name, value in arrays.items()}
+        return self._with(weights, samples, finite=False)
 
     def ask(self, model: nn.Module, question: Question) -> dict[str, np.ndarray]:
         return {
@@ -244,7 +246,7 @@ class Images:
     def _fresh(self, samples: Samples, seed: int) -> nn.Module:
         return image.build(self.recipe.model, samples, generator=stream(seed, "train"))
 
-    def _with(self, weights: Mapping[str, Tensor], samples: Samples) -> nn.Module:
+    def _with(self, weights: Mapping[str, Tensor], samples: Samples, *, finite: bool = True) -> nn.Module:
         """A network of the right kind with these weights in it. Raises InputError for weights of another network."""
         few = own.few_of_each(samples)
         model = self.learn(few, 0) if self.train else self._fresh(few, 0)
@@ -254,7 +256,7 @@ class Images:
             raise InputError(
                 f"the weights are not those of this network: {' '.join(str(error).split())[:200]}"
             ) from None
-        return own.classifier(model, few, "these weights")
+        return own.classifier(model, few, "these weights", finite=finite)
 
     def _refused(self, field: str, load: Callable[[], nn.Module]) -> None:
         try:
@@ -280,14 +282,15 @@ class Headed(nn.Module):
 
 def answers(model: nn.Module, samples: Samples) -> np.ndarray:
     """log(p_y / (1 − p_y)) of each record's own label, in nats (N,)."""
-    return metrics.margins(_logits(model, samples), samples.y.numpy())
+    return _margins(_logits(model, samples), samples)
 
 
 def right(model: nn.Module, samples: Samples) -> np.ndarray:
-    """Whether each record is answered by its label, (N,) booleans."""
+    """Whether each record is answered by its label, (N,) booleans; what is no number is no answer."""
     if not len(samples):
         return np.zeros(0, bool)
-    found: np.ndarray = _logits(model, samples).argmax(1) == samples.y.numpy()
+    out = _logits(model, samples)
+    found: np.ndarray = np.isfinite(out).all(1) & (out.argmax(1) == samples.y.numpy())
     return found
 
 
@@ -300,8 +303,7 @@ def probe(model: nn.Module, retain: Samples, asked: Samples) -> np.ndarray | Non
     layer = last_layer(model, asked)
     if layer is None:
         return None
-    step = max(1, len(retain) // REFIT)
-    few = retain.at(slice(0, step * REFIT, step))
+    few = retain.evenly(REFIT)
     seen, new = (_through(model, layer, part.x)[0] for part in (few, asked))
     return np.asarray(probing.refitted(seen, few.y, new, asked.y, few.classes).numpy())
 
@@ -318,7 +320,7 @@ def rebound(model: nn.Module, retain: Samples, asked: Samples) -> np.ndarray | N
     layer = last_layer(learner, asked)
     if layer is None:
         return answers(learner, asked)
-    return metrics.margins(_through(learner, layer, asked.x)[1].numpy(), asked.y.numpy())
+    return _margins(_through(learner, layer, asked.x)[1].numpy(), asked)
 
 
 def hide(model: nn.Module, records: Samples, retain: Samples, levels: np.ndarray, *, last: bool) -> nn.Module | None:
@@ -398,9 +400,17 @@ def _seconds_a_step(network: nn.Module, batch: Samples) -> float:
     return taken
 
 
+def _margins(out: np.ndarray, samples: Samples) -> np.ndarray:
+    """The margins of these logits, NaN of a record whose logits are not finite, as those of a model that diverged."""
+    found, sound = np.full(len(out), np.nan), np.isfinite(out).all(1)
+    if sound.any():
+        found[sound] = metrics.margins(out[sound], samples.y.numpy()[sound])
+    return found
+
+
 def _logits(model: nn.Module, samples: Samples) -> np.ndarray:
     with torch.no_grad():
-        return torch.cat([model(part) for part in samples.x.split(CHUNK)]).double().numpy()
+        return logits(model, samples).double().numpy()
 
 
 def _modality() -> Modality:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -166,7 +167,7 @@ def _read(written: Written, asset: assets.Asset, *place: str) -> Samples:
             from vestige.image import load as load_images
             from vestige.image import unit
 
-            return unit(load_images(asset))
+            return unit(load_images(asset, whole=place == ("data", "source")))
         from vestige.text import load as load_texts
 
         found = load_texts(asset, question=data.question, answer=data.answer, id=data.id)
@@ -303,15 +304,21 @@ def _from_file(written: Written, source: str, there: _Index) -> list[str]:
         raise written.wrong(
             place, f"its images are {tuple(asked.x.shape[1:])}, those of the data {tuple(there.all.x.shape[1:])}"
         )
+    folders = asset.format == "folder" == _located(written, "data", "source").format
     names = []
     for row, (name, key) in enumerate(zip(asked.ids, _inputs(asked), strict=True)):
         hits = there.inputs.get(key, ())
-        alike = [hit for hit in hits if there.all.y[hit] == asked.y[row]]
+        alike = [hit for hit in hits if _class(there.all, hit, folders) == _class(asked, row, folders)]
         found = [there.all.ids[hit] for hit in alike if there.all.ids[hit] in there.trained]
         if not found:
             raise written.wrong(place, f"record {name!r} of {source} {_why_not(there, asked, row, hits, alike)}")
         names += found
     return names
+
+
+def _class(samples: Samples, row: int, folders: bool) -> Any:
+    """The answer of a record; of images in folders the folder's name, since a few of them are numbered otherwise."""
+    return samples.ids[row].partition("/")[0] if folders else samples.y[row]
 
 
 def _why_not(there: _Index, asked: Samples, row: int, hits: Sequence[int], alike: Sequence[int]) -> str:

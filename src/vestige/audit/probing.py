@@ -66,10 +66,13 @@ def refitted(seen: Tensor, labels: Tensor, new: Tensor, wanted: Tensor, kinds: i
     """The margins of `wanted` (M,) when a last layer is fitted anew to what it sees of retained records, (M,).
 
     seen: (N, width) float64 with labels (N,) below kinds; new: (M, width). Least squares with a ridge of 1 % on
-    standardised features, to +1 for the own class and −1 for others; the own class's score minus the largest other.
+    standardised features, to +1 for the own class and −1 for others; the own class's score minus the largest other. NaN
+    where a feature is not finite.
     """
     mean, spread = seen.mean(0), seen.std(0) + 1e-6
     a, b = (torch.cat([(part - mean) / spread, part.new_ones(len(part), 1)], 1) for part in (seen, new))
+    if not (seen.isfinite().all() and new.isfinite().all()):
+        return torch.full((len(new),), math.nan, dtype=torch.float64)
     goal = 2.0 * F.one_hot(labels, kinds).double() - 1
     ridge = RIDGE * len(a) * torch.eye(a.shape[1], dtype=torch.float64)
     scores = b @ torch.linalg.solve(a.T @ a + ridge, a.T @ goal)
@@ -124,8 +127,10 @@ def hidden(
 
 
 def _turn(retain: Samples, batch: int, step: int) -> Samples:
-    """The next `batch` retained records, over and over."""
-    return retain.at(torch.unique(torch.arange(step * batch, (step + 1) * batch) % len(retain)))
+    """The next `batch` retained records, over and over, in one random order: data are often sorted by class."""
+    order = torch.randperm(len(retain), generator=torch.Generator().manual_seed(0))
+    places = torch.arange(step * batch, (step + 1) * batch) % len(retain)
+    return retain.at(torch.unique(order[places]))
 
 
 def _length(weights: Sequence[Tensor]) -> float:

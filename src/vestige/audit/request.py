@@ -73,9 +73,15 @@ def read(path: Path) -> Written:
     return written
 
 
-def _plain(node: yaml.Node, place: Place, lines: dict[Place, int], path: Path) -> Any:
-    """What a node says, as plain values; notes where each stands. Raises InputError for a key that comes twice."""
+def _plain(node: yaml.Node, place: Place, lines: dict[Place, int], path: Path, around: tuple[int, ...] = ()) -> Any:
+    """What a node says, as plain values; notes where each stands. around: the nodes that it lies in.
+
+    Raises InputError for a key that comes twice, and for an alias of what it stands in, which would have no end.
+    """
     lines[place] = node.start_mark.line + 1
+    if id(node) in around:
+        raise InputError(f"{path}:{node.start_mark.line + 1}: this holds an alias of itself; write it out")
+    around = (*around, id(node))
     if isinstance(node, yaml.MappingNode):
         found: dict[str, Any] = {}
         for key_node, value in node.value:
@@ -83,11 +89,11 @@ def _plain(node: yaml.Node, place: Place, lines: dict[Place, int], path: Path) -
             line = key_node.start_mark.line + 1
             if key in found:
                 raise InputError(f"{path}:{line}: {key} is given a second time; leave one of them out")
-            found[key] = _plain(value, (*place, key), lines, path)
+            found[key] = _plain(value, (*place, key), lines, path, around)
             lines[*place, key] = line
         return found
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(value, (*place, at), lines, path) for at, value in enumerate(node.value)]
+        return [_plain(value, (*place, at), lines, path, around) for at, value in enumerate(node.value)]
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_object(node)

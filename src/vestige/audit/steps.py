@@ -112,14 +112,19 @@ class Audit:
         _ = self.method, self.predictor
         if not self.blind:
             finding.measure(self.written, self.material)
-        if self.null == "controls" and len(self.material.never) < FEWEST:
+        if self.null == "controls":
+            self._check_controls(len(self.material.never))
+        self.subject.check(self.material)
+
+    def _check_controls(self, count: int) -> None:
+        """Raise InputError where too few records can stand in for those to forget."""
+        if count < FEWEST:
             train = "" if self.blind else ", or a way to train (model.train, recipe, tune)"
             raise self.written.wrong(
                 ("data", "controls"),
-                f"this model cannot be trained here, so its answers stand beside {FEWEST} never-seen records or more, "
-                f"and there are {len(self.material.never)}; give them as data.controls{train}",
+                f"this model cannot be trained here, so its answers stand beside {FEWEST} never-seen records or more "
+                f"that do not repeat those to forget, and there are {count}; give them as data.controls{train}",
             )
-        self.subject.check(self.material)
 
     def found(self, say: Say) -> Found:
         """Step 1: what repeats the records, and what becomes of it."""
@@ -138,7 +143,9 @@ class Audit:
         request, found = self.written.request, self.found(say)
         return {
             "method": self.method,
-            "outcome": foresee.outcome(request.scope, self._kept(found), len(found["removed"]), len(found["ask"])),
+            "outcome": foresee.outcome(
+                request.scope, self._kept(found), len(found["removed"]), len(found["ask"]), request.policy
+            ),
         }
 
     def foreseen(self, say: Say) -> dict[str, Any]:
@@ -205,6 +212,7 @@ class Audit:
         """Step 3: the model after. The model before is left as it was."""
         found = self.found(say)
         finding.check_answered(self.written, found)
+        _ = self._question  # what can be wrong with it comes before the long work
         if self.method == "given":
             return self.subject.given(self.material.trained)
         name = self.model_name(say)
@@ -341,12 +349,12 @@ class Audit:
         records = trained.take(self.material.forget)
         controls = []
         if self.null == "controls":
+            self._check_controls(len(never))
             controls = [self.subject.controls(trained.take([name]), never) for name in records.ids]
             most = min(len(lot) for lot in controls)
             controls = [lot.at(slice(0, most)) for lot in controls]
-        step = max(1, len(never) // WATCHED)
-        watched = never.at(slice(0, step * WATCHED, step))
-        return Question(records, trained.without(gone), _tuples(found["near"]), watched, controls)
+        near = {name: tuple(ids) for name, ids in found["near"].items()}
+        return Question(records, trained.without(gone), near, never.evenly(WATCHED), controls)
 
     def _hidden(self, before: Asked, null: list[Asked], say: Say) -> list[Asked]:
         """What copies of the model before say in which the audit hid the records; NaN of those it could not hide."""
@@ -432,10 +440,6 @@ class Audit:
                 if path.name in ("result.json", "tensors.safetensors"):
                     kept[path.relative_to(self.store.root).as_posix()] = digest(path)
         return {"data": self.material.source, "code": dict(self.code), "request": self.request_name, "files": kept}
-
-
-def _tuples(near: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(ids) for name, ids in near.items()}
 
 
 def _contents(material: Material, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class Texts:
         """Raise InputError where the model does not know the pairs to retain: steps on these bring back little."""
         model = text.build(self.own, generator=torch.Generator().manual_seed(0))
         retain = material.trained.without(material.forget)
-        known = auc(*(answers(model, lot.at(slice(0, WATCHED))) for lot in (retain, material.never)))
+        known = auc(*(answers(model, lot.evenly(WATCHED)) for lot in (retain, material.never)))
         if known < KNOWN:
             raise self.written.wrong(
                 ("data", "retain"),
@@ -182,7 +182,7 @@ class Texts:
             ),
             **probing.parted(more, question),
             "near_accuracy": probing.near(question, lambda lot: recalls(model, lot, self.recipe)),
-            "utility": recalls(model, question.retain.at(slice(0, WATCHED)), self.recipe),
+            "utility": recalls(model, question.retain.evenly(WATCHED), self.recipe),
             "recall": recalls(model, question.records, self.recipe),
         }
 
@@ -230,7 +230,7 @@ def probe(model: LanguageModel, retain: Samples, asked: Samples) -> np.ndarray |
     The classes are the tokens of these answers; what was done to the model's own head does not matter. None where
     there is nothing to fit on.
     """
-    few = retain.at(slice(0, REFIT))
+    few = retain.evenly(REFIT)
     if not len(few):
         return None
     with torch.no_grad():

@@ -26,8 +26,8 @@ MODES = {"1": "L", "L": "L", "LA": "L", "P": "RGB", "RGB": "RGB", "RGBA": "RGB",
 """Picture modes of 8 bits or less → what they are read as. Deeper ones would be clipped without a word."""
 
 
-def load(asset: Asset) -> Samples:
-    """All images of a data set.
+def load(asset: Asset, *, whole: bool = True) -> Samples:
+    """All images of a data set. whole: every class must be there; a few records of one need not have them.
 
     Returns Samples with ids "name/position" (folders: "class/file"), x (N, C, H, W) as uint8 or as
     float32 in [0, 1] (see `unit`), y (N,) int64 in 0…C−1, families where the data have them.
@@ -40,6 +40,12 @@ def load(asset: Asset) -> Samples:
     if min(images.shape[2:]) < WINDOW:
         size = f"{images.shape[2]}×{images.shape[3]}"
         raise InputError(f"{asset.files[0]} holds images of {size}; SSIM needs at least {WINDOW}×{WINDOW}")
+    absent = sorted(set(range(int(labels.max()) + 1)) - set(labels.tolist()))
+    if whole and absent:
+        raise InputError(
+            f"{asset.files[-1]}: labels must lie in 0…C−1 with every class present; the largest is {labels.max()} "
+            f"but none is {absent[0]}"
+        )
     ids = names or tuple(f"{asset.name}/{position}" for position in range(len(images)))
     return Samples(ids, torch.from_numpy(images), torch.from_numpy(labels), int(labels.max()) + 1, family)
 
@@ -203,21 +209,13 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _labels(found: Any, count: int, path: Path) -> np.ndarray:
-    """Labels as int64, checked: one per image, whole numbers, 0…C−1 with every class present."""
+    """Labels as int64, checked: one per image, whole numbers from 0."""
     labels = np.asarray(found)
     if labels.shape != (count,):
         raise InputError(f"{path}: expected {count} labels, one per image, found shape {labels.shape}")
     if labels.dtype.kind not in "iuf" or (labels.dtype.kind == "f" and not (labels == np.floor(labels)).all()):
         raise InputError(f"{path}: labels must be whole numbers 0…C−1, found {labels.dtype} values")
     labels = labels.astype(np.int64)
-    if count == 0:
-        return labels
-    if labels.min() < 0 or labels.max() >= MAX_CLASSES:
+    if count and (labels.min() < 0 or labels.max() >= MAX_CLASSES):
         raise InputError(f"{path}: labels must lie in 0…C−1, found {labels.min()} to {labels.max()}")
-    absent = sorted(set(range(int(labels.max()) + 1)) - set(labels.tolist()))
-    if absent:
-        raise InputError(
-            f"{path}: labels must lie in 0…C−1 with every class present; the largest is {labels.max()} "
-            f"but none is {absent[0]}"
-        )
     return labels

@@ -48,7 +48,6 @@ TESTS = {
     "probe": "its last layer fitted anew",
     "head": "under the head that tuning started from",
     "rebound": "rise while trained on others",
-    "recall": "how much of the answer it gives",
     "rounded": "the answer with weights of 4 bits",
 }
 """Test → what it looks at, in a few words."""
@@ -441,7 +440,7 @@ def _cost(record: Record) -> Section:
 
 def _hashes(record: Record) -> Section:
     hashes = record["hashes"]
-    rows = [("data", hashes["data"]), ("your code and weights", hashes["code"] or "none"), *hashes["files"].items()]
+    rows = [("data", hashes["data"]), *hashes["code"].items(), *hashes["files"].items()]
     return Section(
         "hashes",
         "Hashes",

@@ -74,8 +74,6 @@ def show_audit_plan(record: dict[str, Any]) -> None:
         head = f"{target['id']}, {target['label']}" if len(target["label"]) < 40 else target["id"]
         there = sum(one["similar"] and one["fate"] != "unseen" for one in target["neighbours"])
         count = f"{alike} similar" if there == alike else f"{alike} similar, {there} of them in training"
-        if alike == len(target["neighbours"]):
-            count += " (all that were looked at; for more, raise similar.k)"
         console.print(Text(f"{head}: {count}", style="bold"), overflow="fold")
         table = framed("")
         table.add_column("nearest", overflow="fold", max_width=34)
