@@ -1,8 +1,8 @@
 # make quickstart   set up and run the main job on real MNIST
-# make quickstart-text   the same question about a language model: some minutes
+# make quickstart-text   the same question about a language model: some minutes, 11.9 GB of memory
 # make test         set up and run the tests, the linter and the type checker
 # make test-all     the same with the slow tests: real experiments of minutes
-# make results      run what docs/results/ reports (long: image studies alone about six hours on two cores)
+# make results      run what docs/results/ reports (long: image studies with pages about 3 hours on two cores; five have none yet)
 
 PYTHON ?= python3
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu

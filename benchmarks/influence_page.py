@@ -103,7 +103,7 @@ def large(found):
     return (
         f"## 5,000 images\n\nFashion-MNIST, 784-{found['width']}-{found['width']}-10, quickstart's recipe. "
         f"Kernel of all "
-        f"{found['n']:,} images {found['kernel s']:.1f} s, λ {found['λ s']:.1f} s (one thread; the target was "
+        f"{found['n']:,} images {found['kernel s']:.1f} s, λ {found['λ s']:.1f} s (one thread; our bar was "
         f"60 s on two "
         f"cores); {found['support']} λ above 0; breach of the minimum's conditions {found['violation']:.0e}; "
         f"{100 * found['explained']:.0f} % of θ explained.\n\nAgainst gradients formed one by one by autograd and "
@@ -165,7 +165,7 @@ def shares(found):
         + "\n\nFor one target the share orders the numbers of copies almost perfectly. Over targets it does not: it "
         "counts what similar samples carry now, not that natural neighbours take over once they are gone. What is "
         "irreplaceable foretells, without any retraining, for which targets and how many copies it matters most "
-        "(wanted: 0.9); it is some 3 logits too small, as a network that never saw the copies learns other features."
+        "(our bar: ρ 0.9); it is some 3 logits too small, as a network that never saw the copies learns other features."
         + foot("shares", {**found, "used": 5})
     )
 

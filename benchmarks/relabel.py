@@ -3,7 +3,7 @@
     python benchmarks/relabel.py [--data mnist] [--seeds 100 101 102]
 
 The gap is the mean of |Δ| in accuracy on the targets, the retained and the test samples, and in the
-probability of the targets' true class, over both arms (spec, chapter 7). It never looks at recall.
+probability of the targets' true class, over both arms. It never looks at recall.
 """
 
 from __future__ import annotations

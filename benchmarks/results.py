@@ -214,7 +214,7 @@ def page(name: str, arguments: str, record: dict, cost: str, times: list[dict]) 
 
 
 def difficulty_page(name: str, arguments: str, record: dict, cost: str) -> str:
-    """The chapter's questions with their answers, the factors and the predictor."""
+    """The five questions with their answers, the factors and the predictor."""
     found = record["analyses"]
     runs = f"{difficulty.count_runs(record)} runs, {len(record['missing'])} of those asked for are not there."
     lines = [f"# {name}", "", f"`vestige {arguments}`", "", cost, "", runs, ""]

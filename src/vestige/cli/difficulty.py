@@ -34,7 +34,9 @@ def difficulty(
     samples: Annotated[int | None, typer.Option("--samples", min=1, help="Samples to unlearn, one at a time.")] = None,
     algorithms: Annotated[
         str | None,
-        typer.Option("--algorithms", metavar="A,B", help="Of EU, FT, SISA, GA, NegGrad+, relabel, SCRUB, SSD."),
+        typer.Option(
+            "--algorithms", metavar="A,B", help="Of EU: retrain, FT: finetune, SISA, GA, NegGrad+, relabel, SCRUB, SSD."
+        ),
     ] = None,
     seeds: Seeds = None,
     seed: Seed = None,

@@ -24,7 +24,7 @@ STRENGTHS: dict[str, tuple[str, ...]] = {
 
 
 class DataConfig(Settings):
-    """How a similarity-entailed data set is built (spec chapter 1; paper, Table 3)."""
+    """How a similarity-entailed data set is built (Xu and Zhang 2026, Table 3)."""
 
     source: str = Field("mnist", description="a known name, an IDX file, a .npz file or a folder of images")
     per_class: int = Field(10, ge=1, description="training samples per class")
@@ -67,7 +67,7 @@ class DataConfig(Settings):
 
 
 class MLPConfig(Settings):
-    """The homogeneous network: ReLU, a bias in the first layer only (spec chapter 2)."""
+    """The homogeneous network: ReLU, a bias in the first layer only (Haim et al. 2022)."""
 
     kind: Literal["mlp"] = "mlp"
     hidden: tuple[int, ...] = Field((300, 300), description="width of each hidden layer")
@@ -128,7 +128,7 @@ class Sisa(Settings):
 
 
 class TrainConfig(Settings):
-    """Gradient descent: by default in full batches without momentum (spec chapter 2)."""
+    """Gradient descent: by default in full batches without momentum (docs/methods.md, `retrain`)."""
 
     steps: int = Field(1000, ge=1, description="passes over the samples; in full batches one gradient step each")
     lr: float = Field(0.5, gt=0)
@@ -189,7 +189,7 @@ class Dampening(Settings):
 
 
 class UnlearnConfig(Settings):
-    """Settings of the methods that start from the model before, one record each (spec chapter 7)."""
+    """Settings of the methods that start from the model before, one record each (docs/methods.md)."""
 
     preset: Literal["published", "tuned"] = Field(
         "published", description="what settings that are not given are: the published starting values, or found here"
@@ -208,7 +208,7 @@ class UnlearnConfig(Settings):
 
 
 class RecoverConfig(Settings):
-    """Reconstruction of training samples from a model (spec chapter 2; Buzaglo et al. 2023)."""
+    """Reconstruction of training samples from a model (Buzaglo et al. 2023)."""
 
     engine: Literal["closed", "autograd"] = Field("closed", description="closed form, or the slow reference")
     direction: Literal["soft", "runner_up"] = Field("soft", description="the margin whose gradient explains θ")

@@ -10,7 +10,7 @@ from vestige.config.base import Settings
 
 
 class TextDataConfig(Settings):
-    """How a similarity-entailed set of questions and answers is built (spec chapter 1; paper, Table 4)."""
+    """How a similarity-entailed set of questions and answers is built (Xu and Zhang 2026, Table 4)."""
 
     source: str = Field("facts", description="a known name, a JSONL, CSV or Parquet file, a folder of these")
     question: str = Field("", description="the column of questions; empty: one that is known")
@@ -75,7 +75,7 @@ ENHANCED = ("paraphrases", "gamma", "sigma", "noise_layers", "alphas", "validati
 
 
 class TextUnlearnConfig(Settings):
-    """Settings that unlearning methods of language models share, and those of single methods (spec chapter 3)."""
+    """Settings that unlearning methods of language models share, and those of single methods (docs/methods.md)."""
 
     steps: int = Field(10, ge=1, description="gradient steps at most, of the methods that have no other number")
     lr: float = Field(2e-5, gt=0, description="rate of AdamW, of the methods that have no other")
@@ -130,7 +130,7 @@ class AskConfig(Settings):
 
 
 class UtilityConfig(Settings):
-    """What a language model is asked to tell whether it is still of use (spec chapter 3)."""
+    """What a language model is asked to tell whether it is still of use (docs/methods.md)."""
 
     choices: str = Field("common", description="multiple choice: common, which is ours, or a JSONL file; '': none")
     limit: int | None = Field(120, ge=1, description="questions of each set and task at most; none: all")

@@ -1,4 +1,4 @@
-"""The chapter's questions 1, 2, 3 and 5, each a function of the measured table, with intervals; 4 is in `predict`.
+"""Questions 1, 2, 3 and 5 on difficulty, each a function of the measured table, with intervals; 4 is in `predict`.
 
 Every number with an interval is a record {"value", "low", "high", "n"}: n samples, 95 % percentile interval of 2,000
 bootstrap draws of them; None where there is none. Records are plain: what is returned can be written as JSON.

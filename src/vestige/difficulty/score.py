@@ -40,7 +40,7 @@ class Score:
 
 
 def erasure(after: ArrayLike, before: ArrayLike, reference: ArrayLike) -> Array:
-    """E = 1 − clip(|p_after − p_ref| / max(|p_before − p_ref|, 0.05), 0, 1) (spec, chapter 6).
+    """E = 1 − clip(|p_after − p_ref| / max(|p_before − p_ref|, 0.05), 0, 1) (our own score; docs/methods.md, `H`).
 
     All three: probability of the true class, in 0…1; reference: the mean over models not trained on the sample. 1: as
     if never seen; 0: as far from that as before, or further, on whichever side. Raises InputError outside 0…1.
@@ -51,7 +51,7 @@ def erasure(after: ArrayLike, before: ArrayLike, reference: ArrayLike) -> Array:
 
 
 def utility(test: ArrayLike, retained: ArrayLike) -> Array:
-    """U = clip(min(test, retained), 0, 1), both accuracies after over before (spec, chapter 6).
+    """U = clip(min(test, retained), 0, 1), both accuracies after over before (docs/methods.md, `H`).
 
     Raises InputError for a ratio below 0 or not finite: an accuracy before of 0 has no ratio.
     """

@@ -293,7 +293,7 @@ class Study:
 
 
 def analyses(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The chapter's questions, each answered from the rows of one result, or why it cannot be."""
+    """The questions on difficulty, each answered from the rows of one result, or why it cannot be."""
     from vestige.difficulty import analyse, judge, table
 
     def constructed() -> dict[str, Any]:

@@ -70,7 +70,7 @@ class MLP(Network):
         return out
 
     def start(self, generator: torch.Generator) -> None:
-        """First layer N(0, init_scale²), the others uniform in ±1/√(inputs) (spec, chapter 2)."""
+        """First layer N(0, init_scale²), the others uniform in ±1/√(inputs)."""
         with torch.no_grad():
             for position, layer in enumerate(self.linear()):
                 if position == 0:

@@ -63,7 +63,7 @@ def rivals(f: Tensor, labels: Tensor, direction: str) -> Tensor:
 def closed_form(
     theta: Weights, x: Tensor, multipliers: Tensor, labels: Tensor, alpha: float, direction: str = "soft"
 ) -> Value:
-    """The objective and its gradient from batched products alone (spec chapter 2, appendix).
+    """The objective and its gradient from batched products alone, as `autograd` gives them.
 
     x: (m, D) mean-removed candidates. multipliers: λ (m,). labels: (m,). ReLU is exact forward; its
     derivative is sigmoid(alpha z). Where m is small beside a layer's widths, that layer's residual

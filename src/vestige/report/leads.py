@@ -21,7 +21,7 @@ QUESTIONS = {
 NEARER = 0.02
 """By how much an average gap must fall below that of doing nothing to be called nearer; as in the study's claims."""
 EXPERIMENTS = {"quickstart": "E2", "image-target": "E2", "image-similar": "E1", "image-enhanced": "E6"}
-"""The experiment's number in the specification of the paper's experiments."""
+"""The number by which this package knows the paper's experiment."""
 
 
 def question(study: str) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def show_difficulty(record: Mapping[str, Any]) -> None:
-    """The difficulty by algorithm, and the chapter's five questions with their answers."""
+    """The difficulty by algorithm, and the five questions on it with their answers."""
     from vestige.report.difficulty import verdicts
 
     for part in record.get("joined", [record]):

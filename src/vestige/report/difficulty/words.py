@@ -27,7 +27,7 @@ HELD_OUT = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """One of the chapter's questions and its answer. answer: "yes", "no", "partly" or "not told"."""
+    """One of the five questions on difficulty and its answer. answer: "yes", "no", "partly" or "not told"."""
 
     question: str
     answer: str
@@ -35,7 +35,7 @@ class Verdict:
 
 
 def verdicts(record: Record) -> list[Verdict]:
-    """The five questions in the order of the chapter."""
+    """The answers to the five questions, in the order of docs/results/difficulty.md."""
     found, parts = record["analyses"], record.get("joined", [record])
     return [
         _of_each(parts, lambda own: _unequal(own.get("inequality"))),

@@ -25,7 +25,7 @@ QUESTIONS = {
 EXPERIMENTS = {"text-similar": "E3", "text-target": "E4", "text-heldout": "E5", "quickstart-text": "E4",
                "text-enhanced": "E7", "text-enhanced-equal": "E7",
                "text-enhanced-reach": "E7", "text-enhanced-sweep": "E7"}  # fmt: skip
-"""The experiment's number in the specification of the paper's experiments."""
+"""The number by which this package knows the paper's experiment."""
 SAID = {
     "base": "before any fine-tuning",
     "before": "fine-tuned on everything",
