@@ -65,7 +65,8 @@ def _answers(root: Path, record: dict[str, Any]) -> list[str]:
         made = evidence.of_record(record["asked"][at], at, tests, *facts, said)
         found += [f"{one['record']}: {line}" for line in _unlike(one, verdict.to_json(made))]
     cost = {"on": record["utility"]["on"], **evidence.utility_of(before, after)}
-    return found + [f"utility: {line}" for line in _unlike(record["utility"], cost)]
+    found += [f"utility: {line}" for line in _unlike(record["utility"], cost)]
+    return found + [f"recall: {line}" for line in _unlike(record.get("recall"), evidence.recall_of(before, after))]
 
 
 def _unlike(said: Any, made: Any, *place: str) -> list[str]:
@@ -76,7 +77,7 @@ def _unlike(said: Any, made: Any, *place: str) -> list[str]:
             lines += _unlike(said.get(key), made.get(key), *place, *([] if key == "readings" else [key]))
         return lines
     if isinstance(said, list | tuple) and isinstance(made, list | tuple) and len(said) == len(made):
-        names = [[one["test"]] if isinstance(one, dict) else [] for one in said]
+        names = [[one["test"]] if isinstance(one, dict) and "test" in one else [] for one in said]
         lots = zip(said, made, names, strict=True)
         return [line for a, b, name in lots for line in _unlike(a, b, *place, *name)]
     numbers = isinstance(said, int | float) and isinstance(made, int | float)

@@ -95,6 +95,13 @@ def utility_of(before: Asked, after: Asked) -> dict[str, Any]:
     return record
 
 
+def recall_of(before: Asked, after: Asked) -> list[dict[str, float]] | None:
+    """How much of each record the model gives when it is asked, before and after; None where none can be asked."""
+    if "recall" not in before or "recall" not in after:
+        return None
+    return [{"before": float(a), "after": float(b)} for a, b in zip(before["recall"], after["recall"], strict=True)]
+
+
 def _of(asked: Asked, test: str, at: int) -> float | None:
     """What a model said of one record, None where it said nothing, or what is no number."""
     value = float(asked[test][at]) if test in asked else math.nan

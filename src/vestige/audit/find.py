@@ -147,8 +147,8 @@ def check_answered(written: Written, found: Mapping[str, Any]) -> None:
         raise written.wrong(
             ("policy",),
             f"it is to ask, and {len(names)} similar records of other owners have no answer yet: {', '.join(names[:8])}"
-            f"{' …' if len(names) > 8 else ''}; see them with --plan, then write decisions: {{{names[0]}: keep}} or "
-            "remove, for each",
+            f"{' …' if len(names) > 8 else ''}; see them in found.html of the request's folder, then write "
+            f"decisions: {{{names[0]}: keep}} or remove, for each",
         )
 
 

@@ -273,7 +273,25 @@ class Audit:
         utility = {"on": self.subject.watched, **evidence.utility_of(before, after)}
         told = numbers(verdicts, utility, request.utility)
         outcome = gate.judge(request.gate, told)
-        command = f"vestige audit {self.written.path.name}"
+        return {
+            **self.shown(say),
+            "foreseen": foreseen,
+            "null": self.null,
+            "references": request.references if self.null == "references" else 0,
+            "utility": utility,
+            "recall": evidence.recall_of(before, after),
+            "evidence": [to_json(one) for one in known],
+            "verdicts": [{**vars(one), "words": one.words} for one in verdicts],
+            "shares": shares,
+            "numbers": told,
+            "gate": {"expression": request.gate, "holds": outcome.holds, "status": outcome.status},
+            "rests_on": self._rests_on(),
+            "hashes": self._hashes(say),
+        }  # fmt: skip
+
+    def shown(self, say: Say) -> dict[str, Any]:
+        """What there is to show before anything is trained: what was asked and found, side by side."""
+        request, found = self.written.request, self.found(say)
         return {
             "schema_version": SCHEMA_VERSION,
             "kind": "audit",
@@ -284,21 +302,11 @@ class Audit:
             "trained_on": None if self.blind else len(self.material.trained),
             "found": {key: value for key, value in found.items()
                       if key not in ("schema_version", "fingerprint", "sha256", "what")},
-            "foreseen": foreseen,
+            "foreseen": self.outcome(say),
             "method": self.method,
-            "null": self.null,
-            "references": request.references if self.null == "references" else 0,
-            "utility": utility,
-            "evidence": [to_json(one) for one in known],
-            "verdicts": [{**vars(one), "words": one.words} for one in verdicts],
-            "shares": shares,
-            "numbers": told,
-            "gate": {"expression": request.gate, "holds": outcome.holds, "status": outcome.status},
-            "rests_on": self._rests_on(),
             "contents": _contents(self.material, found),
-            "hashes": self._hashes(say),
             "provenance": provenance.made(
-                request, self.material.source, command, provenance.LIBRARIES + (
+                request, self.material.source, f"vestige audit {self.written.path.name}", provenance.LIBRARIES + (
                     provenance.LANGUAGE if self.material.modality == "text" else ())),
         }  # fmt: skip
 

@@ -87,6 +87,8 @@ def _carried_out(
         return conduct.plan(written, out, say), out
     with conduct.opened(written, out, wait=wait) as one:
         place = one.audit.store.root
+        found = page.write_found(place, one.audit.shown(say))
+        say(f"side by side: {found}")
         if until in ("verify", "report"):
             conduct.side_by_side(one.audit, workers, say)
         if until != "report":

@@ -51,6 +51,7 @@ TESTS = {
     "rounded": "the answer with weights of 4 bits",
 }
 """Test → what it looks at, in a few words."""
+RECALL = "Recall: how much of the answer it gives when asked, ROUGE-L; no verdict rests on it. "
 PARTS = (
     ("own", "the record itself"), ("similar", "its similar records"), ("near", "its neighbours"),
     ("other", "all others"), ("unexplained", "unexplained"),
@@ -63,6 +64,31 @@ def write(root: Path) -> Path:
     path = root / "report.html"
     run = read_json(root / "run.json") if (root / "run.json").is_file() else {}
     write_text(path, page(summarise(read_json(root / "result.json"), run)))
+    return path
+
+
+def write_found(root: Path, record: Record) -> Path:
+    """Write found.html in the folder of a request, what `Audit.shown` says: before anything is trained."""
+    path = root / "found.html"
+    made, waiting = record["provenance"], record["found"]["ask"]
+    asks = f"{plural(len(waiting), 'similar record')} of other owners: decide on each." if waiting else ""
+    summary = Summary(
+        title="What repeats the records?",
+        kicker="audit · before anything is trained",
+        headline=record["foreseen"]["outcome"],
+        deck="Nothing was forgotten yet. The same request, carried out, goes on from here.",
+        banners=(asks,) if asks else (),
+        sections=(_asked(record), _found(record), _fates(record)),
+        tidy=(),
+        gaps=(),
+        missing=(),
+        limits=(_searched(record),),
+        configuration=to_yaml(AuditRequest.model_validate(record["request"])),
+        provenance=(("vestige", made["version"]), ("SHA-256 of the data", made["source_sha256"])),
+        command=f"{made['command']} --until find",
+        version=made["version"],
+    )
+    write_text(path, page(summary))
     return path
 
 
@@ -132,18 +158,27 @@ def limits(record: Record) -> tuple[str, ...]:
             f"{plural(len(record['found']['kept']), 'similar record')} stayed in training, by scope and policy of the "
             "request. What they teach about the forgotten records remains, however well the rest is done."
         )
-    found.append(
-        "Similar is what one measure says, beside random pairs of the data. A record that repeats the content in "
-        "another form was not looked for."
-        if record["found"]["searched"]
-        else "There was no training data. Similar records were not looked for, and nothing here says whether the model "
-        "learned the same from others. That it never saw the matched records is what the request says; nobody checked."
-    )
+    found.append(_searched(record))
+    if record["modality"] == "image":
+        found.append("Nobody tried to reconstruct an image from the weights.")
     if record["utility"]["before"] is None:
         found.append(f"What the model lost elsewhere was not measured: there are no {record['utility']['on']}.")
     if record["method"] == "given":
         found.append("The model was made by somebody else. What was done to it is not known, only how it behaves.")
     return tuple(found)
+
+
+def _searched(record: Record) -> str:
+    """What the search for similar records cannot find."""
+    if record["found"]["searched"]:
+        return (
+            "Similar is what one measure says, beside random pairs of the data. A record that repeats the content in "
+            "another form was not looked for."
+        )
+    return (
+        "There was no training data. Similar records were not looked for, and nothing here says whether the model "
+        "learned the same from others. That it never saw the matched records is what the request says; nobody checked."
+    )
 
 
 def _deck(record: Record) -> str:
@@ -185,7 +220,7 @@ def _asked(record: Record) -> Section:
         f"To forget {plural(len(names), 'record')}: {', '.join(names[:12])}{' …' if len(names) > 12 else ''}. Scope: "
         f"{request['scope']} ({scope}); {source}{earlier} "
         + ("It was made by somebody else; this audit judges it."
-           if record["method"] == "given" else f"The method was {record['method']}."),
+           if record["method"] == "given" else f"The method is {record['method']}."),
     )  # fmt: skip
 
 
@@ -196,14 +231,15 @@ def _verdicts(record: Record) -> Section:
         if record["null"] == "references"
         else "Beside matched records that the model never saw"
     )
-    rows = []
-    for verdict, evidence in zip(record["verdicts"], record["evidence"], strict=True):
+    rows, said = [], record.get("recall")
+    for at, (verdict, evidence) in enumerate(zip(record["verdicts"], record["evidence"], strict=True)):
         known = of_json(evidence)
         readings = {one.test: one for one in known.readings}
         left = Cell("–") if verdict["left"] is None else Cell(
             number(verdict["left"]), between(verdict["low"], verdict["high"])
         )  # fmt: skip
-        cells = [Cell(verdict["words"]), left, *(_cell(known, readings.get(test)) for test in tests)]
+        recall = [Cell(number(said[at]["after"]), gap=f"before {number(said[at]['before'])}")] if said else []
+        cells = [Cell(verdict["words"]), left, *recall, *(_cell(known, readings.get(test)) for test in tests)]
         rows.append(TableRow(beside, verdict["record"], verdict["reason"], tuple(cells)))
     return Section(
         "verdicts",
@@ -211,9 +247,11 @@ def _verdicts(record: Record) -> Section:
         "Each number stands with where models (or records) that know nothing of it lie, all of them in 99 of 100 "
         "cases. Below: the "
         "model before.",
-        table=Table(("Verdict", "Left of it", *(name.capitalize() for name in tests)), tuple(rows), (), "Record"),
+        table=Table(("Verdict", "Left of it", *(["Recall"] if said else []), *(name.capitalize() for name in tests)),
+                    tuple(rows), (), "Record"),
         reads="Left of it: 0 as if never trained on, 1 as before; – where the model before does not stand out, so that "
-        "there is no unit. " + " ".join(f"{name.capitalize()}: {TESTS.get(name, name)}." for name in tests)
+        f"there is no unit. {RECALL if said else ''}"
+        + " ".join(f"{name.capitalize()}: {TESTS.get(name, name)}." for name in tests)
         + " The rule that leads from these numbers to a verdict stands in docs/methods.md, word for word.",
     )  # fmt: skip
 
@@ -289,13 +327,15 @@ def _fates(record: Record) -> Section:
     rows = asked + [row for name, row in fates.items() if name not in record["asked"]]
     also = len(found["removed"]) - len(record["asked"])
     more = f" and {also} similar to them" if also else ""
-    taken = f"{plural(len(found['removed']), 'record')} taken out of training: {len(record['asked'])} asked for{more}. "
+    done = "verdicts" in record
+    taken = "taken out of training" if done else "to be taken out of training"
+    taken = f"{plural(len(found['removed']), 'record')} {taken}: {len(record['asked'])} asked for{more}. "
     return Section(
         "fates",
-        "What was removed, what stayed, and why",
+        "What was removed, what stayed, and why" if done else "What would be removed, what would stay, and why",
         (taken if found["searched"] else "") + record["foreseen"]["outcome"],
         listing=Listing(
-            f"{plural(len(rows), 'record')} and what became of each", ("Record", "Fate", "Why"), tuple(rows)
+            f"{plural(len(rows), 'record')} and what {'became' if done else 'becomes'} of each", ("Record", "Fate", "Why"), tuple(rows)
         ),
     )  # fmt: skip
 
