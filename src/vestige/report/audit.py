@@ -335,7 +335,8 @@ def _fates(record: Record) -> Section:
         "What was removed, what stayed, and why" if done else "What would be removed, what would stay, and why",
         (taken if found["searched"] else "") + record["foreseen"]["outcome"],
         listing=Listing(
-            f"{plural(len(rows), 'record')} and what {'became' if done else 'becomes'} of each", ("Record", "Fate", "Why"), tuple(rows)
+            f"{plural(len(rows), 'record')} and what {'became' if done else 'becomes'} of each",
+            ("Record", "Fate", "Why"), tuple(rows),
         ),
     )  # fmt: skip
 
