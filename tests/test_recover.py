@@ -118,7 +118,7 @@ def test_images_without_black_are_not_claimed(trained):
 
 
 def test_where_nothing_is_singled_out_all_steps_are_taken(trained):
-    """Images without black and white: a round that finds none costs its steps, and the result is that without rounds."""
+    """Images without black and white: a round that finds none costs its steps, no more: the result is that without."""
     model, _ = trained
     seen, made = [], []
     for rounds in (2, 0):
