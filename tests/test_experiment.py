@@ -166,6 +166,18 @@ def test_a_model_that_diverged_has_no_numbers_and_says_why(npz, tmp_path):
         lab.look_into(lab.plan()[0], None, lambda _: None)
 
 
+@pytest.mark.parametrize(("stage", "fits"), [("RF-1+15", True), ("RF-1+16", False), ("RF-1+16@0.5", True)])
+def test_a_stage_must_leave_something(npz, stage, fits):
+    """Of 18 in training 2 are targets, so there are 16 others: known before anything is trained."""
+    sets = [*TINY, f"stages=[before,{stage}]", "training=[with]"]
+    settings = studies.configure("image-target", data=str(npz), sets=sets)
+    if fits:
+        experiment.rehearse(settings)
+    else:
+        with pytest.raises(InputError, match="only 16 others are in training, of which one at least must be left"):
+            experiment.rehearse(settings)
+
+
 def test_limit_is_marked_and_completed_by_the_whole(finished, tmp_path):
     npz, out, _ = finished
     part = conduct(npz, tmp_path / "part", limit=3)

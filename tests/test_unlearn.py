@@ -1,6 +1,7 @@
 """One contract for every method, and each method's meaning."""
 
 import copy
+import importlib
 import math
 
 import pytest
@@ -12,11 +13,13 @@ from vestige.random import stream
 from vestige.sisa import learn
 from vestige.stages import parse
 from vestige.train import train
-from vestige.types import InputError, Samples, Split
+from vestige.types import InputError, Samples, Split, joined
 from vestige.unlearn import METHODS, lighten, perform, widen
 from vestige.unlearn.enhance import lightened
 from vestige.unlearn.losses import divergence, wrong_labels
 from vestige.unlearn.methods import WEIGHTLESS
+
+performing = importlib.import_module("vestige.unlearn.perform")  # the package's `perform` is the function
 
 RECIPE = Recipe(
     model=MLPConfig(hidden=(16, 16), init_scale=0.1),
@@ -328,3 +331,15 @@ def test_stages_that_weigh_instead_of_forgetting(trained):
         assert made[light].removed == made[plain].removed
     assert made["RF-1+2@0.5"].removed == forget.ids
     assert made["RF-1+2@0.5"].widened == made["RF-1+2"].widened
+
+
+def test_something_must_be_retained(trained, monkeypatch):
+    """2 targets with 8 neighbours each out of 18 samples: refused where together they are all, before any step."""
+    model, forget, retain = trained
+    apart = {"0": retain.ids[:8], "7": retain.ids[8:]}
+    everything, ask = joined(forget, retain), {"modality": image, "recipe": RECIPE, "seed": 0}
+    split = Split(forget.ids, dict.fromkeys(forget.ids, ()), retain.ids, {}, (), {}, (), ())
+    monkeypatch.setattr(performing.similar, "top_k", lambda *_: apart)
+    with pytest.raises(InputError, match="forget 2 samples and 16 similar ones, and only 18 are in training"):
+        perform(parse("GA-1+8"), model, everything, split, **ask)
+    assert perform(parse("finetune-1+8@0.5"), model, everything, split, **ask).trained_on == retain.ids

@@ -480,12 +480,13 @@ def labels_of(data: Entry) -> dict[str, int]:
 
 
 def _check_room(run: Run, split: Split) -> None:
-    k = parse(run.stage).k or 0
+    stage = parse(run.stage)
     room = len(split.training(run.training)) - len(split.target)
-    if k > room:
+    if stage.k is not None and stage.k > (room if stage.weight else room - 1):
+        kept = "" if stage.weight else ", of which one at least must be left"
         raise InputError(
-            f"stage {run.stage} forgets {k} other samples with each target, but only {room} others "
-            "are in training; lower k or raise data.per_class"
+            f"stage {run.stage} forgets {stage.k} other samples with each target, but only {room} others "
+            f"are in training{kept}; lower k or raise data.per_class"
         )
 
 
