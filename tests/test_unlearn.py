@@ -3,6 +3,7 @@
 import copy
 import importlib
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from vestige.types import InputError, Samples, Split, joined
 from vestige.unlearn import METHODS, lighten, perform, widen
 from vestige.unlearn.enhance import lightened
 from vestige.unlearn.losses import divergence, wrong_labels
-from vestige.unlearn.methods import WEIGHTLESS
+from vestige.unlearn.methods import WEIGHTLESS, Task, salient
 
 performing = importlib.import_module("vestige.unlearn.perform")  # the package's `perform` is the function
 
@@ -118,7 +119,6 @@ SAME_STEPS = {"steps": 7, "lr": 0.05}
         ("NegGrad+", {"neggrad": {**SAME_STEPS, "alpha": 1.0}}, "finetune"),
         ("NegGrad+", {"neggrad": {**SAME_STEPS, "alpha": 0.0}}, "GA"),
         ("SCRUB", {"scrub": {**SAME_STEPS, "alpha": 0.0, "gamma": 1.0, "max_steps": 0}}, "finetune"),
-        ("SalUn", {"salun": {**SAME_STEPS, "share": 0.0}}, "relabel"),
         ("L1-sparse", {"sparse": {**SAME_STEPS, "weight": 0.0}}, "finetune"),
         ("CF-k", {"cf_k": {**SAME_STEPS, "k": 3}}, "finetune"),
     ],
@@ -146,6 +146,48 @@ def test_salun_leaves_masked_out_weights_bit_identical(trained):
     assert size[changed].min() >= size.median(), "only weights with large gradients moved"
     assert changed.float().mean() <= 0.501
     assert changed.any()
+
+
+def test_salun_moves_no_more_than_its_share_of_one_target(trained):
+    """One target leaves most gradients of an MLP exactly 0: these never move, though they are beyond the share."""
+    model, forget, retain = trained
+    one = forget.take(forget.ids[:1])
+    gradients = torch.autograd.grad(image.losses(model, one).mean(), list(model.parameters()))
+    size = torch.cat([part.abs().flatten() for part in gradients])
+    assert (size == 0).float().mean() > 0.5
+    for share in (0.0, 0.5, 0.9):
+        after = apply(METHODS["SalUn"], (model, one, retain), setting(salun={**SAME_STEPS, "share": share}))
+        changed = torch.cat([part.flatten() for part in moved(trained, after).values()])
+        assert int(changed.sum()) <= math.ceil((1 - share) * len(size))
+        assert not changed[size == 0].any()
+        assert changed[size.argsort(descending=True)[:20]].all()
+
+
+def test_salun_chooses_by_rank_among_equal_gradients():
+    """Gradients of w·x with x = (1, 2, 1, 0): half of the weights are the 2 and one of the two equal ones."""
+
+    class linear:  # noqa: N801
+        @staticmethod
+        def losses(model, samples):
+            return model(samples.x).flatten()
+
+    model = torch.nn.Linear(4, 1, bias=False)
+    one = Samples(("f",), torch.tensor([[1.0, 2.0, 1.0, 0.0]]), torch.zeros(1), 0)
+    for share, chosen in ((0.5, [1, 1, 0, 0]), (0.75, [0, 1, 0, 0]), (0.0, [1, 1, 1, 0])):
+        task = Task(model, one, one, linear, setting(salun={"share": share}), 0)
+        assert salient(task)["weight"].tolist() == [chosen]
+
+
+def test_salun_without_a_share_is_relabelling(trained):
+    """Where no gradient is 0, as in a linear network of pixels that are all above 0."""
+    _, forget, retain = trained
+    forget, retain = (replace(part, x=part.x.clamp_min(0.01)) for part in (forget, retain))
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 3))
+    config = setting(salun={**SAME_STEPS, "share": 0.0}, relabel=SAME_STEPS)
+    a, b = (apply(METHODS[name], (model, forget, retain), config) for name in ("SalUn", "relabel"))
+    for left, right in zip(a.parameters(), b.parameters(), strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-6)
 
 
 def test_cf_k_moves_the_last_layers_only(trained):

@@ -227,13 +227,15 @@ def sparse(task: Task) -> Objective:
 def salient(task: Task) -> dict[str, Tensor]:
     """1 for the weights with the largest |∇CE(forget)| at the model before (Fan et al. 2024).
 
-    `share` of all weights, those with the smallest absolute gradients, are 0.
+    `share` of all weights, those with the smallest absolute gradients, are 0; and so are all whose gradient is 0.
     """
-    gradients = {name: part.abs() for name, part in _gradient(task, task.before, task.forget).items()}
-    everything = torch.cat([part.flatten() for part in gradients.values()])
-    count = int(task.config.unlearn.salun.share * len(everything))
-    bar = everything.sort().values[count]
-    return {name: (part >= bar).to(part.dtype) for name, part in gradients.items()}
+    gradients = _gradient(task, task.before, task.forget)
+    size = torch.cat([part.abs().flatten() for part in gradients.values()])
+    moving = len(size) - int(task.config.unlearn.salun.share * len(size))
+    # By rank, not above a bar: many gradients may be exactly as large as the bar, most of all 0.
+    largest = torch.zeros_like(size).index_fill(0, size.argsort(descending=True, stable=True)[:moving], 1)
+    parts = torch.where(size > 0, largest, 0).split([part.numel() for part in gradients.values()])
+    return {name: part.view_as(like) for part, (name, like) in zip(parts, gradients.items(), strict=True)}
 
 
 def last_layers(settings: Callable[[Recipe], int]) -> Callable[[Task], dict[str, Tensor]]:
@@ -307,8 +309,8 @@ def importance(model: nn.Module, samples: Samples, modality: Modality) -> dict[s
     """The mean over samples of each weight's squared gradient: the diagonal of the empirical Fisher matrix."""
     weights = dict(model.named_parameters())
     total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    for name in samples.ids:
-        loss = modality.losses(model, samples.take([name])).sum()
+    for place in range(len(samples)):
+        loss = modality.losses(model, samples.at(slice(place, place + 1))).sum()
         for key, part in zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True):
             total[key] += part**2 / len(samples)
     return total

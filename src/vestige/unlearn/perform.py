@@ -70,7 +70,7 @@ def perform(
     if not left:
         raise InputError(
             f"{stage.method} was to forget {len(forget)} samples and {len(removed) - len(forget)} similar ones, "
-            f"and only {len(everything)} are in training: nothing would be retained; widen by less or raise data.per_class"
+            f"and only {len(everything)} are in training: nothing would be left; widen by less or raise data.per_class"
         )
     method = METHODS[stage.method]
     if stage.weight is not None:
