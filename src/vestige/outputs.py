@@ -126,6 +126,7 @@ def relearn(
                 steps=1,
                 lr=config.relearn_lr,
                 weight_decay=recipe.train.weight_decay,
+                seed=step,
             )
         with torch.no_grad():
             right = modality.logits(learner, targets).argmax(1) == targets.y

@@ -131,6 +131,7 @@ class Minimised:
             mask=self.mask(task) if self.mask else None,
             on_step=on_step,
             watch=watch,
+            seed=seed,
         )
 
 
@@ -234,7 +235,7 @@ def salient(task: Task) -> dict[str, Tensor]:
     moving = len(size) - int(task.config.unlearn.salun.share * len(size))
     # By rank, not above a bar: many gradients may be exactly as large as the bar, most of all 0.
     largest = torch.zeros_like(size).index_fill(0, size.argsort(descending=True, stable=True)[:moving], 1)
-    parts = torch.where(size > 0, largest, 0).split([part.numel() for part in gradients.values()])
+    parts = torch.split(torch.where(size > 0, largest, 0), [part.numel() for part in gradients.values()])
     return {name: part.view_as(like) for part, (name, like) in zip(parts, gradients.items(), strict=True)}
 
 
