@@ -340,6 +340,14 @@ def test_places_are_even():
     assert max(counts) < 250
 
 
+def test_cf_k_moves_the_last_layers_of_each_member(known):
+    """Not those of the last member alone, which is what stands last in the ensemble."""
+    after = forget("CF-k", known["sharded"], SHARDED)
+    kept = dict(known["sharded"].named_parameters())
+    moved = {name for name, weight in after.named_parameters() if not torch.equal(weight, kept[name])}
+    assert moved == {"members.0.layers.2.weight", "members.1.layers.2.weight"}
+
+
 # A network of the user's own
 
 

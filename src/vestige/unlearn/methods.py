@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vestige.config import Dampening, Recipe, Steps
 from vestige.modality import Modality
 from vestige.random import stream
-from vestige.sisa import forget_shards, learn
+from vestige.sisa import Ensemble, forget_shards, learn
 from vestige.train import ALL, Batch, OnStep, Rows, Watch, batched, descend
 from vestige.types import InputError, Samples
 from vestige.unlearn.losses import divergence, wrong_labels
@@ -243,11 +243,7 @@ def last_layers(settings: Callable[[Recipe], int]) -> Callable[[Task], dict[str,
     """1 for the weights of the last k layers: the last k modules that own weights, inside blocks too."""
 
     def mask(task: Task) -> dict[str, Tensor]:
-        layers = _layers(task.before)
-        k = settings(task.config)
-        if k > len(layers):
-            raise InputError(f"the last {k} layers were asked for, the model has {len(layers)}; lower k")
-        moving = set(chain.from_iterable(layers[-k:]))
+        moving = set(_last(task.before, settings(task.config)))
         named = task.before.named_parameters()
         return {name: torch.full_like(weight, float(name in moving)) for name, weight in named}
 
@@ -256,7 +252,7 @@ def last_layers(settings: Callable[[Recipe], int]) -> Callable[[Task], dict[str,
 
 def restarted(task: Task) -> nn.Module:
     """The model before with its last k layers as they were before training: EU-k (Goel et al. 2022)."""
-    moving = chain.from_iterable(_layers(task.before)[-task.config.unlearn.eu_k.k :])
+    moving = _last(task.before, task.config.unlearn.eu_k.k)
     fresh = dict(task.fresh().named_parameters())
     model = copy.deepcopy(task.before)
     weights = dict(model.named_parameters())
@@ -380,10 +376,16 @@ def _check_alike(fresh: nn.Module, model: nn.Module, config: Recipe) -> None:
         )
 
 
-def _layers(model: nn.Module) -> list[list[str]]:
-    """The parameter names of each module that owns some, in order."""
+def _last(model: nn.Module, k: int) -> list[str]:
+    """The parameter names of the last k modules that own some; of a model trained in shards, those of each member."""
+    if isinstance(model, Ensemble):
+        members = enumerate(model.members)
+        return [f"members.{number}.{name}" for number, member in members for name in _last(member, k)]
     owned = [
         [f"{path}.{name}" if path else name for name, _ in module.named_parameters(recurse=False)]
         for path, module in model.named_modules()
     ]
-    return [names for names in owned if names]
+    layers = [names for names in owned if names]
+    if k > len(layers):
+        raise InputError(f"the last {k} layers were asked for, the model has {len(layers)}; lower k")
+    return list(chain.from_iterable(layers[-k:]))
