@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from vestige import __version__, influence, outputs, shadow, verify
 from vestige.config import StudyConfig, fingerprint
 from vestige.executor import Say, paced
-from vestige.provenance import clock
+from vestige.provenance import clock, ticks
 from vestige.stages import ALIASES, Stage, parse
 from vestige.store import Store, read_json
 from vestige.types import InputError, Run, ShadowRun, split_of
@@ -424,7 +424,7 @@ class Laboratory:
             )
 
     def _make_model(self, run: Run, say: Say) -> tuple[nn.Module, dict[str, Any], float]:
-        """The model of one run, its facts, and the seconds of processor time that its stage alone took."""
+        """The model of one run, its facts, and the seconds that its stage alone took (`ticks`)."""
         from vestige.modality import modality
         from vestige.unlearn import perform
 
@@ -434,9 +434,9 @@ class Laboratory:
         counted = _is_from_scratch(stage) and recipe.train.sisa is None
         on_step = paced(say, stage.method or "training", recipe.train.steps if counted else None)
         before = None if stage == Stage() else self.model(replace(run, stage="before"), say)
-        start = time.process_time()
+        start = ticks(self.config.device)
         made = perform(stage, before, everything, split, modality=room, recipe=recipe, seed=run.seed, on_step=on_step)
-        spent = time.process_time() - start
+        spent = ticks(self.config.device) - start
         asked = {"forget": split.target, "near": split.all_near(), "test": split.test}
         parts = {"train": everything.take(made.trained_on)} | {
             name: samples.take(ids) for name, ids in asked.items() if ids

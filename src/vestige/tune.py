@@ -19,6 +19,7 @@ import numpy as np
 
 from vestige.config import Recipe, StudyConfig, UnlearnConfig
 from vestige.presets import SETTINGS
+from vestige.provenance import ticks
 from vestige.types import InputError, Samples
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def behaviour(model: nn.Module, forget: Samples, retain: Samples, test: Samples,
 
 @dataclass(frozen=True)
 class Case:
-    """One seed: what must be forgotten, the model before, and how it and R0 behave. seconds: of retraining, CPU."""
+    """One seed: what must be forgotten, the model before, and how it and R0 behave. seconds: of retraining."""
 
     seed: int
     forget: Samples
@@ -155,20 +156,21 @@ def prepare(config: StudyConfig, samples: Samples, seed: int) -> Case:
     forget = members.at(order[: max(1, round(FORGET * len(members)))])
     retain = members.without(forget.ids)
     before = learn(members, modality=room, config=config.recipe, seed=seed)
-    start = time.process_time()
+    start = ticks(config.device)
     after = learn(retain, modality=room, config=config.recipe, seed=seed)
-    seconds = time.process_time() - start
+    seconds = ticks(config.device) - start
     sets = (forget, retain, test, room)
     return Case(seed, forget, retain, test, before, behaviour(before, *sets), behaviour(after, *sets), seconds)
 
 
 def apply(method: str, recipe: Recipe, case: Case, modality: Modality) -> tuple[Behaviour, float]:
-    """How the model behaves after the method, and the CPU seconds that it took."""
+    """How the model behaves after the method, and the seconds that it took (`ticks`)."""
     from vestige.unlearn import METHODS
 
-    start = time.process_time()
+    device = next(case.before.parameters()).device.type
+    start = ticks(device)
     after = METHODS[method](case.before, case.forget, case.retain, modality=modality, config=recipe, seed=case.seed)
-    seconds = time.process_time() - start
+    seconds = ticks(device) - start
     return behaviour(after, case.forget, case.retain, case.test, modality), seconds
 
 
@@ -262,7 +264,7 @@ def search(
     cases: list[Case] = []
     for seed in seeds if methods else ():
         cases.append(prepare(config, samples, seed))
-        say(f"seed {seed}: trained and retrained in {cases[-1].seconds:.1f} s of CPU time each")
+        say(f"seed {seed}: trained and retrained in {cases[-1].seconds:.1f} s each")
     for method in methods:
         tried = tune(method, config, cases, trials=trials, share=share, budget=budget)
         first = tried[0]
