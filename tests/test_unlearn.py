@@ -18,7 +18,7 @@ from vestige.types import InputError, Samples, Split, joined
 from vestige.unlearn import METHODS, lighten, perform, widen
 from vestige.unlearn.enhance import lightened
 from vestige.unlearn.losses import divergence, wrong_labels
-from vestige.unlearn.methods import WEIGHTLESS, Task, salient
+from vestige.unlearn.methods import WEIGHTLESS, Task, importance, salient
 
 performing = importlib.import_module("vestige.unlearn.perform")  # the package's `perform` is the function
 
@@ -166,11 +166,6 @@ def test_salun_moves_no_more_than_its_share_of_one_target(trained):
 def test_salun_chooses_by_rank_among_equal_gradients():
     """Gradients of w·x with x = (1, 2, 1, 0): half of the weights are the 2 and one of the two equal ones."""
 
-    class linear:  # noqa: N801
-        @staticmethod
-        def losses(model, samples):
-            return model(samples.x).flatten()
-
     model = torch.nn.Linear(4, 1, bias=False)
     one = Samples(("f",), torch.tensor([[1.0, 2.0, 1.0, 0.0]]), torch.zeros(1), 0)
     for share, chosen in ((0.5, [1, 1, 0, 0]), (0.75, [0, 1, 0, 0]), (0.0, [1, 1, 1, 0])):
@@ -229,16 +224,53 @@ def test_scrub_first_moves_away_then_back(trained):
     assert all(value > 0 for value in seen[6:])
 
 
+class linear:  # noqa: N801
+    """A modality whose loss is w·x."""
+
+    @staticmethod
+    def losses(model, samples):
+        return model(samples.x).flatten()
+
+
+def test_sparse_steps_by_hand():
+    """w = (2, −1), retained x = (1, 1), so ∇CE = (1, 1); g = ½, rate 0.1, 2 steps, no decay.
+
+    Step 0: w ← w − 0.1·((1, 1) + ½·(1 − 0/2)·sign w) = (2 − 0.15, −1 − 0.05) = (1.85, −1.05).
+    Step 1: half of the penalty is left: w ← (1.85 − 0.125, −1.05 − 0.075) = (1.725, −1.125).
+    """
+    model = torch.nn.Linear(2, 1, bias=False)
+    model.weight.data = torch.tensor([[2.0, -1.0]])
+    one = Samples(("r",), torch.ones(1, 2), torch.zeros(1), 0)
+    for steps, ends in ((2, [1.725, -1.125]), (1, [1.85, -1.05])):
+        config = setting(sparse={"steps": steps, "lr": 0.1, "weight": 0.5})
+        config = config.model_copy(update={"train": TrainConfig(weight_decay=0)})
+        after = METHODS["L1-sparse"](model, one, one, modality=linear, config=config, seed=0)
+        torch.testing.assert_close(after.weight, torch.tensor([ends]))
+
+
+def test_sparse_makes_weights_smaller(trained):
+    sizes = []
+    for weight in (0.0, 1e-3, 1e-2):
+        after = apply(METHODS["L1-sparse"], trained, setting(sparse={"steps": 20, "lr": 0.05, "weight": weight}))
+        sizes.append(sum(float(part.detach().abs().sum()) for part in after.parameters()))
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
+def test_importance_looks_no_id_up(trained, monkeypatch):
+    """Looking one up reads all of them; the mean of squared gradients is that of the samples one by one."""
+    model, forget, _ = trained
+    ones = [torch.autograd.grad(image.losses(model, forget.take([n])).sum(), list(model.parameters()))
+            for n in forget.ids]  # fmt: skip
+    monkeypatch.setattr(Samples, "take", None)
+    for found, *parts in zip(importance(model, forget, image).values(), *ones, strict=True):
+        torch.testing.assert_close(found, torch.stack(parts).square().mean(0))
+
+
 def test_ssd_dampens_by_hand():
     """
     One weight w = 2, one input each: forget x = 3, retain x = 1, loss w·x, gradients 3 and 1.
     I_f = 9, I_r = 1, I_D = ½·9 + ½·1 = 5. 9 > 1.5·5, so w ← 2·min(1·5/9, 1) = 10/9.
     """
-
-    class linear:  # noqa: N801
-        @staticmethod
-        def losses(model, samples):
-            return model(samples.x).flatten()
 
     model = torch.nn.Linear(1, 1, bias=False)
     model.weight.data.fill_(2.0)
