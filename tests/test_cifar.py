@@ -182,6 +182,13 @@ def test_the_known_name_looks_in_the_data_folder(small, tmp_path, monkeypatch):
     assert assets.data_folder() == tmp_path / "share" / "vestige"
 
 
+def test_an_empty_folder_hides_no_complete_one(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("VESTIGE_DATA", str(tmp_path))
+    (tmp_path / "cifar-10-batches-bin").mkdir()
+    write_python(tmp_path / "cifar-10-batches-py", monkeypatch)
+    assert assets.locate("cifar10").format == "cifar-py"
+
+
 @pytest.mark.slow
 def test_twenty_real_images(small, tmp_path, monkeypatch):
     """The 20 labelled CIFAR-10 images of the package foolbox go through both formats unchanged."""

@@ -236,6 +236,18 @@ def test_families_where_the_data_know_none(run, npz):
     assert "these data know no families" in err
 
 
+def test_a_destroyed_model_has_no_accuracy(run, npz):
+    """Not that of answering class 0 always."""
+    sets = [part for item in (*TINY, "train.lr=1e30") for part in ("--set", item)]
+    status, text, err = run("train", "--data", npz, *sets, "--json")
+    assert status == 0
+    assert json.loads(text)["test_accuracy"] is None
+    assert "diverged" in err
+    status, text, _ = run("train")
+    assert status == 0
+    assert "test_accuracy" in text
+
+
 def test_unlearn_wants_k_or_tau(run):
     status, _, err = run("unlearn", "--k", 3, "--tau", 0.5)
     assert status == 2

@@ -4,16 +4,19 @@ The meta device has shapes and no numbers: it refuses to be read and refuses to 
 there makes no round trip. What the numbers are on a GPU is tested where there is one.
 """
 
+import os
+
 import pytest
 import torch
 
 from conftest import shapes
-from vestige import image
-from vestige.config import CNNConfig, MLPConfig, Recipe, RecoverConfig, ResNetConfig, TrainConfig
+from vestige import executor, image, provenance
+from vestige.config import CNNConfig, MLPConfig, Recipe, RecoverConfig, ResNetConfig, Sisa, TrainConfig
 from vestige.image.objective import Weights, closed_form
 from vestige.image.recover import Found, explain
 from vestige.image.ssim import ssim
 from vestige.random import stream
+from vestige.sisa import learn
 from vestige.train import descend, train
 from vestige.types import Samples
 from vestige.unlearn import METHODS
@@ -75,6 +78,24 @@ def test_a_device_that_is_not_there(run, npz):
     assert "cuda" in err
 
 
+def test_whoever_computes_as_a_worker_does_may_use_cuda_reproducibly(monkeypatch):
+    """Not a pool's workers alone: the verbs that compute in their own process, and Ray's."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    executor.one_thread()
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+def test_a_gpu_is_waited_for_before_its_clock_is_read(monkeypatch):
+    """Processor time does not see a GPU, and what was given to it may not be done yet."""
+    seen = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: seen.append(f"wait for {device}"))
+    monkeypatch.setattr(provenance.time, "perf_counter", lambda: seen.append("wall") or 2.5)
+    monkeypatch.setattr(provenance.time, "process_time", lambda: seen.append("processor") or 1.5)
+    assert (provenance.ticks("cuda"), provenance.ticks("cpu")) == (2.5, 1.5)
+    assert seen == ["wait for cuda", "wall", "processor"]
+
+
 @cuda
 @pytest.mark.parametrize("candidates", [30, 500])
 def test_objective_and_gradient_on_a_gpu(candidates):
@@ -128,3 +149,32 @@ def test_recall_on_a_gpu_is_that_of_the_cpu():
         )  # fmt: skip
         means.append(scores.value.mean())
     assert abs(means[0] - means[1]) < 0.1
+
+
+def forget_there(name):
+    """What a worker on a GPU makes of a model: the logits of all samples, as bytes, after forgetting two of them."""
+    samples = digits().to("cuda")
+    sisa = Sisa(shards=2, slices=2) if name == "SISA" else None
+    recipe = Recipe(model=MLP, train=TrainConfig(steps=20, batch=5, momentum=0.9, sisa=sisa))
+    model = learn(samples, modality=image, config=recipe, seed=0)
+    after = METHODS[name](
+        model, samples.take(samples.ids[:2]), samples.take(samples.ids[2:]), modality=image, config=recipe, seed=0
+    )  # fmt: skip
+    with torch.no_grad():
+        logits = image.logits(after, samples)
+    assert logits.isfinite().all()
+    return logits.cpu().numpy().tobytes()
+
+
+@cuda
+def test_workers_on_a_gpu_repeat_every_method_to_the_bit():
+    """As studies go: worker processes in deterministic mode, which refuse what cannot be repeated; SISA too."""
+    ends = []
+    for _ in range(2):
+        found = {}
+        with executor.pooled(forget_there, 1, "cuda") as gather:
+            failed = gather(sorted(METHODS), found.__setitem__)
+        assert not failed
+        ends.append(found)
+    assert set(ends[0]) == set(METHODS)
+    assert ends[0] == ends[1]

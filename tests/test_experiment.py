@@ -10,8 +10,8 @@ import time
 import pytest
 
 from conftest import TINY
-from vestige import experiment, studies
-from vestige.collect import collect, contrast
+from vestige import experiment, studies, verify
+from vestige.collect import collect, contrast, take
 from vestige.stages import Stage, parse
 from vestige.types import InputError, Run
 
@@ -142,6 +142,40 @@ def test_one_worker_or_two_or_none_give_the_same_bits(finished, tmp_path):
         lab.measure(run, lambda _: None)
     rows, _ = collect(lab, experiment.plan(lab.config))
     assert rows == json.loads((out / "result.json").read_text())["rows"]
+
+
+def test_a_model_that_diverged_has_no_numbers_and_says_why(npz, tmp_path):
+    """Every metric of a model that came out well is there with its reason, and nothing is reconstructed."""
+    sets = [*TINY, "stages=[before,R0]", "measure=[recall,influence]"]
+    found = {}
+    for name, rate in (("well", 0.5), ("diverged", 1e30)):
+        settings = studies.configure("image-target", data=str(npz), sets=[*sets, f"train.lr={rate}"])
+        lab = studies.open_laboratory(settings, tmp_path / name)
+        for run in lab.plan():
+            lab.measure(run, lambda _: None)
+            assert lab.is_done(run)
+        found[name] = take(lab, lab.plan())[0]
+    for run, measures in found["diverged"].items():
+        told = {(one.group, one.metric) for one in measures if one.value is not None}
+        assert told == {("model", "removed")}
+        assert all(one.why == verify.DIVERGED for one in measures if one.value is None)
+        keys = {(one.group, one.metric) for one in found["well"][run]} - {("target", "residual")}
+        assert {(one.group, one.metric) for one in measures} == keys
+    assert not (tmp_path / "diverged" / "scores").exists()
+    with pytest.raises(InputError, match="diverged"):
+        lab.look_into(lab.plan()[0], None, lambda _: None)
+
+
+@pytest.mark.parametrize(("stage", "fits"), [("RF-1+15", True), ("RF-1+16", False), ("RF-1+16@0.5", True)])
+def test_a_stage_must_leave_something(npz, stage, fits):
+    """Of 18 in training 2 are targets, so there are 16 others: known before anything is trained."""
+    sets = [*TINY, f"stages=[before,{stage}]", "training=[with]"]
+    settings = studies.configure("image-target", data=str(npz), sets=sets)
+    if fits:
+        experiment.rehearse(settings)
+    else:
+        with pytest.raises(InputError, match="only 16 others are in training, of which one at least must be left"):
+            experiment.rehearse(settings)
 
 
 def test_limit_is_marked_and_completed_by_the_whole(finished, tmp_path):

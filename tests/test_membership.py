@@ -78,6 +78,18 @@ def test_u_lira():
         membership.u_lira(same, retrained, [0], [1])
 
 
+def test_u_lira_by_hand():
+    """Two models of each kind to fit, two to judge, two samples.
+
+    First: unlearned 1, 3 and retrained −1, −3: means ±2, deviations ±1; pooled over both samples, as of the second,
+    √(4/2) each. So the score is −(x−2)²/4 + (x+2)²/4 = 2x. Held out, unlearned 0, 2 and retrained 1, −1: of the four
+    pairs 0 > −1, 2 > 1, 2 > −1 are told right, 0 and 1 are not: 3/4. Second: the other way round, −2x: 1/4.
+    """
+    unlearned = np.array([[1.0, -1.0], [3.0, -3.0], [0.0, 0.0], [2.0, 2.0]])
+    retrained = np.array([[-1.0, 1.0], [-3.0, 3.0], [1.0, 1.0], [-1.0, -1.0]])
+    assert membership.u_lira(unlearned, retrained, [0, 1], [2, 3]).tolist() == [0.75, 0.25]
+
+
 def test_rmia_by_hand():
     """P(x) is 0.2, 0.5, 0.4; the model says 0.8, 0.5, 0.2: ratios 4, 1, ½. With γ 2: x₀ beats both others (4, 8),
     x₁ beats x₂ only (¼, 2), x₂ none.
@@ -96,6 +108,15 @@ def test_mia_efficacy_calls_what_looks_like_test_forgotten():
     retain, test = rng.uniform(0.9, 1, 50), rng.uniform(0, 0.6, 1000)
     assert membership.mia_efficacy(retain, test, [0.1, 0.3, 0.5, 0.97]).tolist() == [True, True, True, False]
     assert verify.METRICS["mia_efficacy"]["better"] == "reference", "neither low nor high is good by itself"
+
+
+def test_mia_efficacy_by_hand():
+    """Retain 0.8, 0.9 and test 0.2, 0.1 are mirror images about 0.5, so that is where the SVC parts them: of the
+    forgotten 0.45 and 0.05 count as non-members, 0.55 and 0.95 do not, and MIA-efficacy is ½.
+    """
+    judged = membership.mia_efficacy([0.8, 0.9], [0.2, 0.1], [0.45, 0.55, 0.05, 0.95])
+    assert judged.tolist() == [True, False, True, False]
+    assert judged.mean() == 0.5
 
 
 def test_mia_efficacy_is_fitted_on_as_many_of_both():

@@ -340,6 +340,14 @@ def test_places_are_even():
     assert max(counts) < 250
 
 
+def test_cf_k_moves_the_last_layers_of_each_member(known):
+    """Not those of the last member alone, which is what stands last in the ensemble."""
+    after = forget("CF-k", known["sharded"], SHARDED)
+    kept = dict(known["sharded"].named_parameters())
+    moved = {name for name, weight in after.named_parameters() if not torch.equal(weight, kept[name])}
+    assert moved == {"members.0.layers.2.weight", "members.1.layers.2.weight"}
+
+
 # A network of the user's own
 
 
@@ -373,6 +381,44 @@ def test_methods_take_a_network_of_the_users_own(name):
 def test_methods_that_need_the_untrained_network_say_so(name):
     with pytest.raises(InputError, match=r"model\.kind 'mlp'.* the Own that must forget; .*with_model"):
         forget(name, own(toys(), stream(0, "own")), recipe("mlp"))
+
+
+def normed(samples, generator):
+    """Convolutions and batch normalisation, whose running statistics move while it trains, and dropout."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(generator.initial_seed())
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(400, 8),
+            nn.BatchNorm1d(8), nn.Linear(8, 3),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["retrain", "finetune", "SalUn"])
+def test_dropout_draws_from_the_seed_and_from_nothing_else(name):
+    """Same seed, same weights, whatever was drawn before; and what is drawn next is as if nothing had been trained."""
+    room, everything, config = with_model(image, normed), toys(), recipe("mlp")
+    model = learn(everything, modality=room, config=config, seed=0)
+    ends, kept = [], torch.random.get_rng_state()
+    for seed in (0, 0, 1):
+        torch.rand(3)
+        before = torch.random.get_rng_state()
+        ends.append(weights(forget(name, model, config, modality=room, seed=seed)))
+        assert torch.equal(torch.random.get_rng_state(), before)
+    torch.random.set_rng_state(kept)
+    assert same(ends[0], ends[1])
+    assert not same(ends[0], ends[2])
+
+
+@pytest.mark.parametrize("name", ["CF-k", "EU-k"])
+def test_frozen_layers_keep_their_running_statistics(name):
+    """Also those of a normalisation whose weights may not move; the last two layers are the other one and the head."""
+    room, everything = with_model(image, normed), toys()
+    config = recipe("mlp").model_copy(update={"unlearn": UnlearnConfig(cf_k={"k": 2}, eu_k={"k": 2, "steps": 3})})
+    model = learn(everything, modality=room, config=config, seed=0)
+    after = forget(name, model, config, modality=room)
+    for place in range(6):
+        assert same(weights(model[place]), weights(after[place]))
+    assert not torch.equal(model[6].running_mean, after[6].running_mean)
 
 
 # What does not apply says so before anything is trained

@@ -8,6 +8,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -139,6 +140,19 @@ def test_the_same_command_again_does_nothing_and_what_is_lost_is_made_again(npz,
     assert (copied / "result.json").read_bytes() == (out / "result.json").read_bytes()
     times = json.loads((copied / "run.json").read_text())["rte"]
     assert {(row["stage"], row["mean"]) for row in times} >= {("R0", 1.0)}
+
+
+def test_rte_by_hand(tmp_path):
+    """GA takes 1 of R0's 4 seconds at one seed and 1 of its 2 at the other: (¼ + ½)/2. Without R0 there is none."""
+    spent = {
+        Run(0, "with", "R0"): 4.0, Run(0, "with", "GA"): 1.0, Run(1, "with", "R0"): 2.0, Run(1, "with", "GA"): 1.0,
+        Run(0, "without", "GA"): 1.0,
+    }  # fmt: skip
+    lab = SimpleNamespace(store=store.Store(tmp_path), model_name=lambda run: run.label.replace(" · ", "-"))
+    for run, seconds in spent.items():
+        lab.store.save("models", lab.model_name(run), {}, {}, {"method_seconds": seconds})
+    found = {(row["training"], row["stage"]): (row["mean"], row["n"]) for row in collect.times(lab, spent)}
+    assert found == {("with", "R0"): (1.0, 2), ("with", "GA"): (0.375, 2)}
 
 
 def test_more_shadow_models_reuse_those_that_are_there(npz, finished):

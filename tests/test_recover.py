@@ -117,6 +117,23 @@ def test_images_without_black_are_not_claimed(trained):
     assert recover(trained, rounds=2, round_steps=100).facts["found"] == 0
 
 
+def test_where_nothing_is_singled_out_all_steps_are_taken(trained):
+    """Images without black and white: a round that finds none costs its steps, no more: the result is that without."""
+    model, _ = trained
+    seen, made = [], []
+    for rounds in (2, 0):
+        made.append(
+            reconstruct(
+                model, config=RecoverConfig(rounds=rounds, round_steps=10, steps=40), per_class=4,
+                generator=stream(0, "recover"), on_step=lambda step, value: seen.append(step),
+            )
+        )  # fmt: skip
+    assert made[0].found == 0
+    assert torch.equal(made[0].candidates, made[1].candidates)
+    assert made[0].unexplained == made[1].unexplained
+    assert seen == [*range(50), *range(40)]
+
+
 def test_match_by_hand():
     """NCC ignores brightness and contrast; −x is no match for x."""
     x = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))

@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from conftest import shapes
-from vestige import presets, tune
+from vestige import image, presets, tune
 from vestige.config import UnlearnConfig, build, to_yaml
-from vestige.studies import command, configure
+from vestige.studies import command, configure, open_laboratory
 from vestige.tune import RANGES, Behaviour, Range, unseen
 from vestige.types import InputError
 from vestige.unlearn import METHODS
@@ -162,6 +163,34 @@ def test_other_networks_bring_their_training_and_tuned_settings(kind):
     own = configure("image-target", sets=[f"model.kind={kind}", "unlearn.scrub.lr=0.123", "train.batch=7"])
     assert (own.unlearn.scrub.lr, own.train.batch) == (0.123, 7)
     assert own.unlearn.scrub.steps == config.unlearn.scrub.steps
+
+
+def test_a_destroyed_model_is_never_right(pool):
+    """NaN is not an answer, though it is where argmax points first."""
+    samples = image.unit(pool)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 3))
+    torch.nn.init.constant_(model[1].weight, torch.nan)
+    found = tune.behaviour(model, *(samples.at(slice(at, at + 20)) for at in (0, 20, 40)), image)
+    assert (found.forget, found.retain, found.test) == (0, 0, 0)
+    assert (found.p == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("sets", "why"),
+    [
+        (["model.kind=resnet18"], "tuned for model.width=8 and may not suit"),
+        (["model.kind=resnet18", "model.width=8"], ""),
+        (["model.kind=resnet18", "unlearn.preset=published"], ""),
+        (["model.kind=cnn"], ""),
+        (["model.kind=cnn", "model.channels=[8]"], "tuned for model.channels=[16, 32, 64] and may not suit"),
+    ],
+)
+def test_settings_that_were_tuned_for_another_size_are_said_to_be(sets, why, npz, tmp_path, capsys):
+    settings = configure("image-methods", data=str(npz), sets=["measure=[outputs]", *sets])
+    open_laboratory(settings, tmp_path / "out")
+    err = capsys.readouterr().err
+    assert why in err
+    assert bool(why) == bool(err)
 
 
 def test_a_network_that_nothing_was_tuned_for(monkeypatch, tmp_path):

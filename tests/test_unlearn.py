@@ -1,7 +1,9 @@
 """One contract for every method, and each method's meaning."""
 
 import copy
+import importlib
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,11 +14,13 @@ from vestige.random import stream
 from vestige.sisa import learn
 from vestige.stages import parse
 from vestige.train import train
-from vestige.types import InputError, Samples, Split
+from vestige.types import InputError, Samples, Split, joined
 from vestige.unlearn import METHODS, lighten, perform, widen
 from vestige.unlearn.enhance import lightened
 from vestige.unlearn.losses import divergence, wrong_labels
-from vestige.unlearn.methods import WEIGHTLESS
+from vestige.unlearn.methods import WEIGHTLESS, Task, importance, salient
+
+performing = importlib.import_module("vestige.unlearn.perform")  # the package's `perform` is the function
 
 RECIPE = Recipe(
     model=MLPConfig(hidden=(16, 16), init_scale=0.1),
@@ -115,7 +119,6 @@ SAME_STEPS = {"steps": 7, "lr": 0.05}
         ("NegGrad+", {"neggrad": {**SAME_STEPS, "alpha": 1.0}}, "finetune"),
         ("NegGrad+", {"neggrad": {**SAME_STEPS, "alpha": 0.0}}, "GA"),
         ("SCRUB", {"scrub": {**SAME_STEPS, "alpha": 0.0, "gamma": 1.0, "max_steps": 0}}, "finetune"),
-        ("SalUn", {"salun": {**SAME_STEPS, "share": 0.0}}, "relabel"),
         ("L1-sparse", {"sparse": {**SAME_STEPS, "weight": 0.0}}, "finetune"),
         ("CF-k", {"cf_k": {**SAME_STEPS, "k": 3}}, "finetune"),
     ],
@@ -143,6 +146,43 @@ def test_salun_leaves_masked_out_weights_bit_identical(trained):
     assert size[changed].min() >= size.median(), "only weights with large gradients moved"
     assert changed.float().mean() <= 0.501
     assert changed.any()
+
+
+def test_salun_moves_no_more_than_its_share_of_one_target(trained):
+    """One target leaves most gradients of an MLP exactly 0: these never move, though they are beyond the share."""
+    model, forget, retain = trained
+    one = forget.take(forget.ids[:1])
+    gradients = torch.autograd.grad(image.losses(model, one).mean(), list(model.parameters()))
+    size = torch.cat([part.abs().flatten() for part in gradients])
+    assert (size == 0).float().mean() > 0.5
+    for share in (0.0, 0.5, 0.9):
+        after = apply(METHODS["SalUn"], (model, one, retain), setting(salun={**SAME_STEPS, "share": share}))
+        changed = torch.cat([part.flatten() for part in moved(trained, after).values()])
+        assert int(changed.sum()) <= math.ceil((1 - share) * len(size))
+        assert not changed[size == 0].any()
+        assert changed[size.argsort(descending=True)[:20]].all()
+
+
+def test_salun_chooses_by_rank_among_equal_gradients():
+    """Gradients of w·x with x = (1, 2, 1, 0): half of the weights are the 2 and one of the two equal ones."""
+
+    model = torch.nn.Linear(4, 1, bias=False)
+    one = Samples(("f",), torch.tensor([[1.0, 2.0, 1.0, 0.0]]), torch.zeros(1), 0)
+    for share, chosen in ((0.5, [1, 1, 0, 0]), (0.75, [0, 1, 0, 0]), (0.0, [1, 1, 1, 0])):
+        task = Task(model, one, one, linear, setting(salun={"share": share}), 0)
+        assert salient(task)["weight"].tolist() == [chosen]
+
+
+def test_salun_without_a_share_is_relabelling(trained):
+    """Where no gradient is 0, as in a linear network of pixels that are all above 0."""
+    _, forget, retain = trained
+    forget, retain = (replace(part, x=part.x.clamp_min(0.01)) for part in (forget, retain))
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 3))
+    config = setting(salun={**SAME_STEPS, "share": 0.0}, relabel=SAME_STEPS)
+    a, b = (apply(METHODS[name], (model, forget, retain), config) for name in ("SalUn", "relabel"))
+    for left, right in zip(a.parameters(), b.parameters(), strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-6)
 
 
 def test_cf_k_moves_the_last_layers_only(trained):
@@ -184,16 +224,53 @@ def test_scrub_first_moves_away_then_back(trained):
     assert all(value > 0 for value in seen[6:])
 
 
+class linear:  # noqa: N801
+    """A modality whose loss is w·x."""
+
+    @staticmethod
+    def losses(model, samples):
+        return model(samples.x).flatten()
+
+
+def test_sparse_steps_by_hand():
+    """w = (2, −1), retained x = (1, 1), so ∇CE = (1, 1); g = ½, rate 0.1, 2 steps, no decay.
+
+    Step 0: w ← w − 0.1·((1, 1) + ½·(1 − 0/2)·sign w) = (2 − 0.15, −1 − 0.05) = (1.85, −1.05).
+    Step 1: half of the penalty is left: w ← (1.85 − 0.125, −1.05 − 0.075) = (1.725, −1.125).
+    """
+    model = torch.nn.Linear(2, 1, bias=False)
+    model.weight.data = torch.tensor([[2.0, -1.0]])
+    one = Samples(("r",), torch.ones(1, 2), torch.zeros(1), 0)
+    for steps, ends in ((2, [1.725, -1.125]), (1, [1.85, -1.05])):
+        config = setting(sparse={"steps": steps, "lr": 0.1, "weight": 0.5})
+        config = config.model_copy(update={"train": TrainConfig(weight_decay=0)})
+        after = METHODS["L1-sparse"](model, one, one, modality=linear, config=config, seed=0)
+        torch.testing.assert_close(after.weight, torch.tensor([ends]))
+
+
+def test_sparse_makes_weights_smaller(trained):
+    sizes = []
+    for weight in (0.0, 1e-3, 1e-2):
+        after = apply(METHODS["L1-sparse"], trained, setting(sparse={"steps": 20, "lr": 0.05, "weight": weight}))
+        sizes.append(sum(float(part.detach().abs().sum()) for part in after.parameters()))
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
+def test_importance_looks_no_id_up(trained, monkeypatch):
+    """Looking one up reads all of them; the mean of squared gradients is that of the samples one by one."""
+    model, forget, _ = trained
+    ones = [torch.autograd.grad(image.losses(model, forget.take([n])).sum(), list(model.parameters()))
+            for n in forget.ids]  # fmt: skip
+    monkeypatch.setattr(Samples, "take", None)
+    for found, *parts in zip(importance(model, forget, image).values(), *ones, strict=True):
+        torch.testing.assert_close(found, torch.stack(parts).square().mean(0))
+
+
 def test_ssd_dampens_by_hand():
     """
     One weight w = 2, one input each: forget x = 3, retain x = 1, loss w·x, gradients 3 and 1.
     I_f = 9, I_r = 1, I_D = ½·9 + ½·1 = 5. 9 > 1.5·5, so w ← 2·min(1·5/9, 1) = 10/9.
     """
-
-    class linear:  # noqa: N801
-        @staticmethod
-        def losses(model, samples):
-            return model(samples.x).flatten()
 
     model = torch.nn.Linear(1, 1, bias=False)
     model.weight.data.fill_(2.0)
@@ -328,3 +405,15 @@ def test_stages_that_weigh_instead_of_forgetting(trained):
         assert made[light].removed == made[plain].removed
     assert made["RF-1+2@0.5"].removed == forget.ids
     assert made["RF-1+2@0.5"].widened == made["RF-1+2"].widened
+
+
+def test_something_must_be_retained(trained, monkeypatch):
+    """2 targets with 8 neighbours each out of 18 samples: refused where together they are all, before any step."""
+    model, forget, retain = trained
+    apart = {"0": retain.ids[:8], "7": retain.ids[8:]}
+    everything, ask = joined(forget, retain), {"modality": image, "recipe": RECIPE, "seed": 0}
+    split = Split(forget.ids, dict.fromkeys(forget.ids, ()), retain.ids, {}, (), {}, (), ())
+    monkeypatch.setattr(performing.similar, "top_k", lambda *_: apart)
+    with pytest.raises(InputError, match="forget 2 samples and 16 similar ones, and only 18 are in training"):
+        perform(parse("GA-1+8"), model, everything, split, **ask)
+    assert perform(parse("finetune-1+8@0.5"), model, everything, split, **ask).trained_on == retain.ids

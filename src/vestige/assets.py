@@ -105,7 +105,7 @@ CIFAR: dict[Format, tuple[str, ...]] = {
 
 def _cifar10() -> Asset | None:
     folders = (data_folder() / "cifar-10-batches-bin", data_folder() / "cifar-10-batches-py")
-    return next((_cifar_in(folder) for folder in folders if folder.is_dir()), None)
+    return next((asset for folder in folders if (asset := _cifar_in(folder))), None)
 
 
 def _cifar_in(folder: Path) -> Asset | None:

@@ -37,7 +37,10 @@ def take(laboratory: Laboratory, runs: Iterable[Run]) -> tuple[dict[Run, list[ve
         manifest = laboratory.store.load("data", laboratory.data_name(run.seed, run.variant))
         split, labels = split_of(manifest.facts["split"]), labels_of(manifest)
         model = laboratory.store.load("models", laboratory.model_name(run)).facts
-        if "recall" in measure:
+        diverged = verify.has_diverged(model)
+        if "recall" in measure and diverged:
+            measures[run] = verify.unmeasured(split, run.training, model)
+        elif "recall" in measure:
             entry = laboratory.store.load("scores", laboratory.scores_name(run))
             evidence = {name: array for name, array in entry.arrays.items() if name != "value"}
             scores = Scores(tuple(entry.facts["ids"]), entry.arrays["value"], evidence, entry.facts["facts"])
@@ -48,9 +51,12 @@ def take(laboratory: Laboratory, runs: Iterable[Run]) -> tuple[dict[Run, list[ve
             measures[run] = verify.measure(scores, split, run.training, labels, model)
         else:
             measures[run] = verify.of_accuracy(model) + verify.of_removal(model, split)
-        if "influence" in measure:
+        if "influence" in measure and diverged:
+            measures[run] += verify.uninfluenced(run.training)
+        elif "influence" in measure:
             first = replace(run, stage="before")
-            before = _influence(laboratory, first, split) if laboratory.is_done(first) else None
+            there = laboratory.is_done(first) and not laboratory.has_diverged(first)
+            before = _influence(laboratory, first, split) if there else None
             kept = _influence(laboratory, run, split)
             measures[run] += verify.of_influence(kept, before, split, run.training, labels, model)
         if "outputs" in measure:
@@ -223,7 +229,7 @@ def carriers(laboratory: Laboratory, runs: Iterable[Run]) -> list[dict[str, Any]
         return []
     found = []
     for run in runs:
-        if not laboratory.is_done(run):
+        if not laboratory.is_done(run) or laboratory.has_diverged(run):
             continue
         manifest = laboratory.store.load("data", laboratory.data_name(run.seed, run.variant))
         kept = _influence(laboratory, run, split_of(manifest.facts["split"]))

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from vestige import __version__, influence, outputs, shadow, verify
 from vestige.config import StudyConfig, fingerprint
 from vestige.executor import Say, paced
-from vestige.provenance import clock
+from vestige.provenance import clock, ticks
 from vestige.stages import ALIASES, Stage, parse
-from vestige.store import Store
+from vestige.store import Store, read_json
 from vestige.types import InputError, Run, ShadowRun, split_of
 
 if TYPE_CHECKING:
@@ -172,7 +172,16 @@ class Laboratory:
     def is_done(self, run: Run) -> bool:
         """Whether everything that the study measures of this run, shadow models apart, is there."""
         kinds = {"scores" if name == "recall" else name for name in self.config.measure}
+        if self.has_diverged(run):
+            kinds -= {"scores", "influence"}
         return all(self.store.has(kind, name) for kind, name in self._steps(run).items() if kind in kinds)
+
+    def has_diverged(self, run: Run) -> bool:
+        """Whether the model of this run is there, and its answers are not finite numbers."""
+        name = self.model_name(run)
+        return self.store.has("models", name) and verify.has_diverged(
+            read_json(self.store.folder("models", name) / "result.json")
+        )
 
     def most_workers(self) -> int:
         return 8
@@ -241,7 +250,7 @@ class Laboratory:
             self.outputs(run, say)
 
     def scores(self, run: Run, say: Say) -> None:
-        """The recall of everything that is asked of one model, measured if it is not there."""
+        """The recall of everything that is asked of one model, measured if it is not there; none where it diverged."""
         from vestige.modality import modality
         from vestige.random import stream
 
@@ -251,6 +260,8 @@ class Laboratory:
         room = modality(self.config.modality)
         samples, split = self.data(run.seed, say, run.variant)
         model = self.model(run, say)
+        if self.has_diverged(run):
+            return
         start = time.time()
         scores = room.recover(
             model,
@@ -269,12 +280,14 @@ class Laboratory:
         self.store.save("scores", name, facts, {"value": scores.value, **scores.evidence}, clock(start))
 
     def influence(self, run: Run, say: Say) -> None:
-        """What each training sample contributes to one model's margins, where it is not there."""
+        """What each training sample contributes to one model's margins, where it is not there and did not diverge."""
         name = self.influence_name(run)
         if self.store.has("influence", name):
             return
         samples, split = self.data(run.seed, say, run.variant)
         model, members, began = self.trained(run, say)
+        if self.has_diverged(run):
+            return
         start = time.time()
         candidates = samples.take(verify.asked(split, run.training))
         facts, arrays = influence.ask(model, members, candidates, split, run.training, start=began)
@@ -295,7 +308,8 @@ class Laboratory:
 
         residual: say too how few of the most similar to forget for it ("enough": as the stage RF-auto would from this
         model; None where that cannot be told). by: of `influence.WAYS`, by default as `influence.way` has it. refit: of
-        representers. Raises InputError for ids that the data set of this run does not have.
+        representers. Raises InputError for ids that the data set of this run does not have, and for a model that
+        diverged.
         """
         from vestige.modality import modality
         from vestige.unlearn.perform import fewest
@@ -305,6 +319,9 @@ class Laboratory:
         samples, split = self.data(run.seed, say, run.variant)
         asked = samples.take(dict.fromkeys(ids) if ids else split.target)
         kin = influence.kin_of(split, run.training)
+        self.model(run, say)
+        if self.has_diverged(run):
+            raise InputError(f"{run.label}: {verify.DIVERGED}, so nothing carries its margins; lower its rate or steps")
         if how == "exact":
             model, members, began = self.trained(run, say)
             found = influence.by_multipliers(
@@ -407,7 +424,7 @@ class Laboratory:
             )
 
     def _make_model(self, run: Run, say: Say) -> tuple[nn.Module, dict[str, Any], float]:
-        """The model of one run, its facts, and the seconds of processor time that its stage alone took."""
+        """The model of one run, its facts, and the seconds that its stage alone took (`ticks`)."""
         from vestige.modality import modality
         from vestige.unlearn import perform
 
@@ -417,9 +434,9 @@ class Laboratory:
         counted = _is_from_scratch(stage) and recipe.train.sisa is None
         on_step = paced(say, stage.method or "training", recipe.train.steps if counted else None)
         before = None if stage == Stage() else self.model(replace(run, stage="before"), say)
-        start = time.process_time()
+        start = ticks(self.config.device)
         made = perform(stage, before, everything, split, modality=room, recipe=recipe, seed=run.seed, on_step=on_step)
-        spent = time.process_time() - start
+        spent = ticks(self.config.device) - start
         asked = {"forget": split.target, "near": split.all_near(), "test": split.test}
         parts = {"train": everything.take(made.trained_on)} | {
             name: samples.take(ids) for name, ids in asked.items() if ids
@@ -463,12 +480,13 @@ def labels_of(data: Entry) -> dict[str, int]:
 
 
 def _check_room(run: Run, split: Split) -> None:
-    k = parse(run.stage).k or 0
+    stage = parse(run.stage)
     room = len(split.training(run.training)) - len(split.target)
-    if k > room:
+    if stage.k is not None and stage.k > (room if stage.weight else room - 1):
+        kept = "" if stage.weight else ", of which one at least must be left"
         raise InputError(
-            f"stage {run.stage} forgets {k} other samples with each target, but only {room} others "
-            "are in training; lower k or raise data.per_class"
+            f"stage {run.stage} forgets {stage.k} other samples with each target, but only {room} others "
+            f"are in training{kept}; lower k or raise data.per_class"
         )
 
 

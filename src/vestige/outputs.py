@@ -36,7 +36,6 @@ ALONE: tuple[Key, ...] = (
 RELEARNED: tuple[Key, ...] = (("target", "relearn_time"), ("target", "relearn_time_loss"))
 BESIDE = ("average_gap", "tow", "js", "activation_distance", "residual_knowledge")
 """Metrics that need a reference; their group is vs_R0 or vs_R1."""
-DIVERGED = "the model diverged: its answers are not finite numbers"
 
 
 @dataclass(frozen=True)
@@ -127,6 +126,7 @@ def relearn(
                 steps=1,
                 lr=config.relearn_lr,
                 weight_decay=recipe.train.weight_decay,
+                seed=step,
             )
         with torch.no_grad():
             right = modality.logits(learner, targets).argmax(1) == targets.y
@@ -138,7 +138,7 @@ def relearn(
 def measure(own: Outputs, others: Mapping[str, Outputs], split: Split, training: str) -> list[Measure]:
     """The metrics of one model. others: the stages before, R0 and R1 of the same seed and arm, where they were run."""
     if not own.answers.is_finite:
-        found: dict[Key, Value | str] = dict.fromkeys((*ALONE, *RELEARNED), DIVERGED)
+        found: dict[Key, Value | str] = dict.fromkeys((*ALONE, *RELEARNED), verify.DIVERGED)
     else:
         found = {**_alone(own, split, training), **_relearned(own, others)}
     for name in ("R0", "R1") if training == "with" else ("R0",):
@@ -147,7 +147,7 @@ def measure(own: Outputs, others: Mapping[str, Outputs], split: Split, training:
         if other is None:
             found |= dict.fromkeys(keys, f"the stage {name} was not finished")
         elif not own.answers.is_finite:
-            found |= dict.fromkeys(keys, DIVERGED)
+            found |= dict.fromkeys(keys, verify.DIVERGED)
         elif not other.answers.is_finite:
             found |= dict.fromkeys(keys, f"{name} diverged")
         else:

@@ -50,10 +50,17 @@ def tuned(kind: str) -> dict[str, Any]:
 
     Raises InputError where there are none.
     """
-    methods = read(FILE).get(kind, {}).get("methods")
-    if not methods:
-        raise InputError(f"no settings were tuned for model.kind {kind}; set unlearn.preset=published, or tune them")
-    return {"unlearn": {SETTINGS[name]: entry["settings"] for name, entry in methods.items()}}
+    return {"unlearn": {SETTINGS[name]: entry["settings"] for name, entry in _methods(kind).items()}}
+
+
+def unlike(model: Mapping[str, Any]) -> str:
+    """The network that tuned settings were found for, where it is not of this size (its settings); "" where it is.
+
+    Raises InputError where nothing was tuned for this kind.
+    """
+    found = [entry["found"]["model"] for entry in _methods(str(model["kind"])).values()]
+    other = {f"model.{key}={value}" for theirs in found for key, value in theirs.items() if model[key] != value}
+    return ", ".join(sorted(other))
 
 
 @cache
@@ -81,6 +88,13 @@ def add(path: Path, kind: str, method: str, entry: Mapping[str, Any]) -> None:
     head = "".join(line for line in _lines(path) if line.startswith("#"))
     write_text(path, head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110))
     read.cache_clear()
+
+
+def _methods(kind: str) -> Mapping[str, Any]:
+    methods: Mapping[str, Any] = read(FILE).get(kind, {}).get("methods", {})
+    if not methods:
+        raise InputError(f"no settings were tuned for model.kind {kind}; set unlearn.preset=published, or tune them")
+    return methods
 
 
 def _lines(path: Path) -> list[str]:

@@ -92,7 +92,7 @@ def measure(
     if own.answers.is_finite:
         found |= _attacks(own.answers, shadows, split, training, gamma)
     else:
-        found |= dict.fromkeys(ON_SHADOWS, "the model diverged: its answers are not finite numbers")
+        found |= dict.fromkeys(ON_SHADOWS, verify.DIVERGED)
     if isinstance(unlearned, str):
         return as_measures(found | dict.fromkeys(ON_UNLEARNED, unlearned))
     diverged = sum(not answers.is_finite for answers in unlearned)

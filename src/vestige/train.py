@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vestige.config import TrainConfig, TuneConfig
 from vestige.modality import Language, Modality
-from vestige.random import stream
+from vestige.random import settled, stream
 from vestige.types import Samples
 
 CLIP = 1.0
@@ -141,6 +141,7 @@ def descend(
     on_step: OnStep | None = None,
     watch: Watch | None = None,
     peers: Peers = ALONE,
+    seed: int = 0,
 ) -> nn.Module:
     """Gradient descent on `objective(model, batch)`, in place; weights that require no gradient stay.
 
@@ -151,12 +152,17 @@ def descend(
     clip: longest gradient (2-norm) that is taken as it is. stop(step, model) is asked after each pass; before it ends
     all it may put other weights in their place.
     mask: parameter name → 1 where it may move; elsewhere it stays exactly as it is, weight decay and
-    momentum included. on_step(step, value) is called after each pass, with the mean over its batches; watch after each
-    gradient step. peers: who else takes the same steps; the pieces of `accumulate` are shared out among them, and the
-    weights are the same to the bit as without them.
+    momentum included, and modules of which no weight may move are in evaluation mode: running statistics stay too.
+    on_step(step, value) is called after each pass, with the mean over its batches; watch after each gradient step.
+    peers: who else takes the same steps; the pieces of `accumulate` are shared out among them, and the weights are the
+    same to the bit as without them. seed: of what the model itself draws, as dropout does.
     Returns the model in evaluation mode.
     """
     model.train()
+    if mask:
+        moving = {weight for name, weight in model.named_parameters() if bool(mask[name].any())}
+        for module in model.modules():
+            module.training = not moving.isdisjoint(module.parameters())
     decay = 0 if mask else weight_decay
     mover: torch.optim.Optimizer
     if optimiser == "adamw":
@@ -164,27 +170,28 @@ def descend(
     else:
         mover = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=decay)
     taken = 0
-    for step in range(steps):
-        height = (1 + math.cos(math.pi * step / steps)) / 2 if schedule == "cosine" else 1.0
-        values = []
-        for batch in batches(step):
-            taken += 1
-            mover.param_groups[0]["lr"] = lr * height * min(1.0, taken / (warmup + 1))
-            mover.zero_grad()
-            values.append(_backward(model, objective, list(batch.parts(accumulate)), peers))
-            if mask:
-                for name, weight in model.named_parameters():
-                    if weight.grad is not None:
-                        weight.grad.add_(weight.detach(), alpha=weight_decay).mul_(mask[name])
-            if clip is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), clip)
-            mover.step()
-            if watch is not None:
-                watch(taken, model)
-        if on_step is not None:
-            on_step(step, torch.stack(values).mean())
-        if stop is not None and stop(step, model):
-            break
+    with settled(seed, "layers"):
+        for step in range(steps):
+            height = (1 + math.cos(math.pi * step / steps)) / 2 if schedule == "cosine" else 1.0
+            values = []
+            for batch in batches(step):
+                taken += 1
+                mover.param_groups[0]["lr"] = lr * height * min(1.0, taken / (warmup + 1))
+                mover.zero_grad()
+                values.append(_backward(model, objective, list(batch.parts(accumulate)), peers))
+                if mask:
+                    for name, weight in model.named_parameters():
+                        if weight.grad is not None:
+                            weight.grad.add_(weight.detach(), alpha=weight_decay).mul_(mask[name])
+                if clip is not None:
+                    nn.utils.clip_grad_norm_(model.parameters(), clip)
+                mover.step()
+                if watch is not None:
+                    watch(taken, model)
+            if on_step is not None:
+                on_step(step, torch.stack(values).mean())
+            if stop is not None and stop(step, model):
+                break
     mover.zero_grad()  # as large as the weights, and nobody needs them any more
     return model.eval()
 
@@ -251,6 +258,7 @@ def train(
         batches=batched({"retain": len(samples)}, config.batch, stream(seed, "order")),
         on_step=on_step,
         watch=watch,
+        seed=seed,
     )
 
 
@@ -289,4 +297,5 @@ def tune(
         clip=CLIP,
         on_step=on_step,
         peers=peers,
+        seed=seed,
     )

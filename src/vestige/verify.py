@@ -91,6 +91,8 @@ METRICS: dict[str, dict[str, str]] = knowledge.METRICS | {
     "rte": {"unit": "× R0", "better": "lower", "what": "processor time of the method, as a ratio to retraining (R0)"},
 }  # fmt: skip
 """Every metric: its unit, which way is better, and what it is. "reference": as close as possible to R0 or R1."""
+DIVERGED = "the model diverged: its answers are not finite numbers"
+"""Why there is no number of a model that was destroyed."""
 
 
 @dataclass(frozen=True)
@@ -172,16 +174,22 @@ def residual(after: float, before: float, reference: float) -> float | None:
     return (after - reference) / (before - reference) if before - reference >= 0.05 else None
 
 
-def accuracies(model: nn.Module, parts: Mapping[str, Samples], modality: Modality) -> dict[str, dict[str, int]]:
-    """Right answers and n on each named part."""
+def accuracies(model: nn.Module, parts: Mapping[str, Samples], modality: Modality) -> dict[str, dict[str, int | None]]:
+    """Right answers and n on each named part; right is None where the logits are not finite."""
     import torch
 
-    counts = {}
+    counts: dict[str, dict[str, int | None]] = {}
     with torch.no_grad():
         for name, samples in parts.items():
-            right = (modality.logits(model, samples).argmax(1) == samples.y).sum()
-            counts[name] = {"right": int(right), "n": len(samples)}
+            logits = modality.logits(model, samples)
+            right = int((logits.argmax(1) == samples.y).sum()) if bool(logits.isfinite().all()) else None
+            counts[name] = {"right": right, "n": len(samples)}
     return counts
+
+
+def has_diverged(model: Mapping[str, Any]) -> bool:
+    """Whether the answers of the model that these facts were kept with are not finite numbers."""
+    return any(count["right"] is None for count in model["accuracy"].values())
 
 
 def asked(split: Split, training: str) -> tuple[str, ...]:
@@ -248,6 +256,18 @@ def measure(
     return found + of_removal(model, split)
 
 
+def unmeasured(split: Split, training: str, model: Mapping[str, Any]) -> list[Measure]:
+    """As `measure`, of a model that diverged: nothing can be reconstructed from its weights."""
+    parts = [*groups(split, training), "member", "never_seen_same_class"]
+    keys = [(group, metric) for group in parts for metric in ("ncc", "ssim", "outside")]
+    for prefix in ("", "span_"):
+        keys += [("member", f"{prefix}auc"), ("member", f"{prefix}tpr_at_1pct_fpr"), ("target", f"{prefix}auc")]
+    if training == "with" and split.all_similar() and split.all_held_out():
+        keys.append(("similar", "auc"))
+    keys += [("model", "unexplained"), ("model", "found")]
+    return [*_none(keys), *of_accuracy(model), *of_removal(model, split)]
+
+
 def of_influence(
     kept: influence.Kept,
     before: influence.Kept | None,
@@ -287,12 +307,23 @@ def of_influence(
     return [*found, Measure("target", "multiplier_auc", *mean_interval(ranks, BOUNDS["auc"]), len(ranks))]
 
 
+def uninfluenced(training: str) -> list[Measure]:
+    """As `of_influence`, of a model that diverged."""
+    parts = [part for part in influence.PARTS if part != "similar" or training == "with"]
+    member = [("member", "multiplier_auc"), ("member", "multiplier_tpr_at_1pct_fpr"), ("target", "multiplier_auc")]
+    return _none([("model", "explained"), *(("target", f"{part}_share") for part in parts), *member])
+
+
+def _none(keys: Iterable[tuple[str, str]]) -> list[Measure]:
+    return [Measure(group, metric, None, None, None, 0, DIVERGED) for group, metric in keys]
+
+
 def _no_shares(kept: influence.Kept, before: influence.Kept | None) -> str:
     """Why shares cannot be told, "" where they can."""
     if why := influence.why_not(kept.explained):
         return why
     if before is None:
-        return "the stage before was not run, and its margin is the unit"
+        return "the stage before was not run or diverged, and its margin is the unit"
     if np.mean(list(before.margins.values())) <= 0:
         return "the targets' mean margin before unlearning is not above 0: there is nothing to divide"
     return ""
@@ -300,10 +331,11 @@ def _no_shares(kept: influence.Kept, before: influence.Kept | None) -> str:
 
 def of_accuracy(model: Mapping[str, Any]) -> list[Measure]:
     """The accuracies that were kept with a model."""
-    counts = model["accuracy"].items()
     return [
-        Measure("model", f"{name}_accuracy", *share_interval(count["right"], count["n"]), count["n"])
-        for name, count in counts
+        Measure("model", f"{name}_accuracy", None, None, None, 0, DIVERGED)
+        if count["right"] is None
+        else Measure("model", f"{name}_accuracy", *share_interval(count["right"], count["n"]), count["n"])
+        for name, count in model["accuracy"].items()
     ]
 
 

@@ -293,6 +293,7 @@ def _model(laboratory: Laboratory, training: str, stage: str, json: bool) -> Non
     from vestige.executor import one_thread, say
     from vestige.experiment import check, check_method
     from vestige.types import Run
+    from vestige.verify import DIVERGED, has_diverged, of_accuracy
 
     one_thread()
     check_method(laboratory.config, check(stage))
@@ -310,10 +311,12 @@ def _model(laboratory: Laboratory, training: str, stage: str, json: bool) -> Non
             "stage": stage,
             "trained_on": len(facts["trained_on"]),
             "removed": facts["removed"],
-            **{f"{part}_accuracy": count["right"] / count["n"] for part, count in facts["accuracy"].items()},
+            **{one.metric: one.value for one in of_accuracy(facts)},
         },
         json,
     )
+    if has_diverged(facts):
+        say(f"{stage}: {DIVERGED}; lower its rate or its steps, as with --set train.lr=…")
 
 
 def _runs(laboratory: Laboratory, training: str | None, stages: list[str] | None) -> list[Run]:

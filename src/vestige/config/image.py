@@ -214,7 +214,7 @@ class RecoverConfig(Settings):
     direction: Literal["soft", "runner_up"] = Field("soft", description="the margin whose gradient explains θ")
     optimiser: Literal["adam", "sgd"] = "adam"
     dtype: Literal["float32", "float64"] = "float32"
-    steps: int = Field(1500, ge=1, description="iterations where the training images cannot be singled out")
+    steps: int = Field(1500, ge=1, description="iterations where no training image can be singled out")
     rounds: int = Field(4, ge=0, description="rounds of explaining, then taking images out of the row space")
     round_steps: int = Field(500, ge=1, description="iterations in each of these rounds")
     products: Literal["exact", "fast"] = Field("fast", description="fast: bfloat16 inside, where the CPU has it")

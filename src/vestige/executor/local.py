@@ -67,7 +67,6 @@ def pooled(work: Callable[[Job], Result], workers: int, device: str = "cpu") -> 
     # One thread per worker, set before the libraries load; spawned workers inherit it.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA's products are not reproducible
     others = set(multiprocessing.active_children())
     pool: list[_Worker] = []
     hire = partial(_hire, work, devices(device))
@@ -272,6 +271,7 @@ def one_thread() -> None:
     """Compute in this process as a worker does, so that the results are the same to the bit."""
     import torch
 
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it torch refuses CUDA's products
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     # It would fill all new memory with NaN, to show who reads what was never written: a quarter of a CNN's training.

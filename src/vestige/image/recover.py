@@ -108,26 +108,26 @@ def reconstruct(
 
     Where the training images span little of the pixel space (`span.is_thin`), each round explains the
     weights, then takes images out of the first layer's row space (`span.snap`); those that pass for exact
-    (`span.SURPLUS`) stay fixed in the next round, which so explains what is left. on_step(step, unexplained) is
-    called every step.
+    (`span.SURPLUS`) stay fixed in the next round, which so explains what is left. Where the first round finds none,
+    as in images without flat black or white, the candidates are those of `config.steps` steps from the same cold
+    start, as where the span is not thin. on_step(step, unexplained) is called every step.
     """
     space, size = RowSpace.of(model), Weights.of(model, getattr(torch, config.dtype)).squared_norm()
     labels = torch.arange(model.linear()[-1].out_features, device=model.mean.device).repeat_interleave(per_class)
     thin = config.rounds > 0 and is_thin(space, len(labels))
     found = Found(model.mean.new_zeros(0, model.mean.numel()), labels[:0])
-    for turn in range(config.rounds if thin else 1):
+    start = generator.get_state()
+    for turn in range(config.rounds if thin else 0):
         free = _rest(labels, found.labels)
         x, left = explain(
             model,
             found,
             free,
             config=config,
-            steps=config.round_steps if thin else config.steps,
+            steps=config.round_steps,
             generator=generator,
             on_step=on_step and partial(_later, on_step, turn * config.round_steps),
         )
-        if not thin:
-            break
         before = len(found.x)
         for sharpness in SHARPNESS:
             points, surplus = snap(space, x, len(labels), sharpness)
@@ -135,6 +135,19 @@ def reconstruct(
             found = _accept(model, found, points[sure], surplus[sure], labels)
         if len(found.x) == before:
             break
+    if not len(found.x):
+        free = labels
+        generator.set_state(start)
+        later = config.round_steps if thin else 0
+        x, left = explain(
+            model,
+            found,
+            free,
+            config=config,
+            steps=config.steps,
+            generator=generator,
+            on_step=on_step and partial(_later, on_step, later),
+        )
     # What the last round found takes the place of candidates of its own class.
     room = torch.bincount(_rest(labels, found.labels), minlength=int(labels.max()) + 1).tolist()
     kept = [x[free == label][:count] for label, count in enumerate(room)]

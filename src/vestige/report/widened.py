@@ -84,7 +84,8 @@ def cost(material: Material) -> list[tuple[str, list[float]]]:
             base = Run(run.seed, "with", "R0")
             if run in material.shelf.models and base in material.shelf.models:
                 ours, theirs = (material.shelf.models[one]["accuracy"]["test"] for one in (run, base))
-                differences.append(ours["right"] / ours["n"] - theirs["right"] / theirs["n"])
+                if ours["right"] is not None and theirs["right"] is not None:  # None: the model diverged
+                    differences.append(ours["right"] / ours["n"] - theirs["right"] / theirs["n"])
         if differences:
             found.append((stage, differences))
     return found

@@ -149,6 +149,10 @@ def open_laboratory(
     """
     experiment.plan(settings, recall=recall)
     executor.check_device(settings.device)
+    if settings.unlearn.preset == "tuned" and (other := presets.unlike(settings.model.model_dump(mode="json"))):
+        executor.say(
+            f"the methods' settings were tuned for {other} and may not suit this size; vestige tune finds others"
+        )
     asset = assets.locate(settings.data.source)
     asset.expect(settings.modality)
     source = asset.digest()

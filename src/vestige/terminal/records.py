@@ -19,7 +19,7 @@ def show_record(record: dict[str, Any], json: bool) -> None:
     width = max(map(len, record))
     for key, value in record.items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else value
-        print(f"{key:<{width}}  {text if text != '' else '–'}")
+        print(f"{key:<{width}}  {'–' if text in ('', None) else text}")
 
 
 def with_interval(row: dict[str, Any], sign: str = "") -> str:

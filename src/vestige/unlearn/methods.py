@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vestige.config import Dampening, Recipe, Steps
 from vestige.modality import Modality
 from vestige.random import stream
-from vestige.sisa import forget_shards, learn
+from vestige.sisa import Ensemble, forget_shards, learn
 from vestige.train import ALL, Batch, OnStep, Rows, Watch, batched, descend
 from vestige.types import InputError, Samples
 from vestige.unlearn.losses import divergence, wrong_labels
@@ -131,6 +131,7 @@ class Minimised:
             mask=self.mask(task) if self.mask else None,
             on_step=on_step,
             watch=watch,
+            seed=seed,
         )
 
 
@@ -227,24 +228,22 @@ def sparse(task: Task) -> Objective:
 def salient(task: Task) -> dict[str, Tensor]:
     """1 for the weights with the largest |∇CE(forget)| at the model before (Fan et al. 2024).
 
-    `share` of all weights, those with the smallest absolute gradients, are 0.
+    `share` of all weights, those with the smallest absolute gradients, are 0; and so are all whose gradient is 0.
     """
-    gradients = {name: part.abs() for name, part in _gradient(task, task.before, task.forget).items()}
-    everything = torch.cat([part.flatten() for part in gradients.values()])
-    count = int(task.config.unlearn.salun.share * len(everything))
-    bar = everything.sort().values[count]
-    return {name: (part >= bar).to(part.dtype) for name, part in gradients.items()}
+    gradients = _gradient(task, task.before, task.forget)
+    size = torch.cat([part.abs().flatten() for part in gradients.values()])
+    moving = len(size) - int(task.config.unlearn.salun.share * len(size))
+    # By rank, not above a bar: many gradients may be exactly as large as the bar, most of all 0.
+    largest = torch.zeros_like(size).index_fill(0, size.argsort(descending=True, stable=True)[:moving], 1)
+    parts = torch.split(torch.where(size > 0, largest, 0), [part.numel() for part in gradients.values()])
+    return {name: part.view_as(like) for part, (name, like) in zip(parts, gradients.items(), strict=True)}
 
 
 def last_layers(settings: Callable[[Recipe], int]) -> Callable[[Task], dict[str, Tensor]]:
     """1 for the weights of the last k layers: the last k modules that own weights, inside blocks too."""
 
     def mask(task: Task) -> dict[str, Tensor]:
-        layers = _layers(task.before)
-        k = settings(task.config)
-        if k > len(layers):
-            raise InputError(f"the last {k} layers were asked for, the model has {len(layers)}; lower k")
-        moving = set(chain.from_iterable(layers[-k:]))
+        moving = set(_last(task.before, settings(task.config)))
         named = task.before.named_parameters()
         return {name: torch.full_like(weight, float(name in moving)) for name, weight in named}
 
@@ -253,7 +252,7 @@ def last_layers(settings: Callable[[Recipe], int]) -> Callable[[Task], dict[str,
 
 def restarted(task: Task) -> nn.Module:
     """The model before with its last k layers as they were before training: EU-k (Goel et al. 2022)."""
-    moving = chain.from_iterable(_layers(task.before)[-task.config.unlearn.eu_k.k :])
+    moving = _last(task.before, task.config.unlearn.eu_k.k)
     fresh = dict(task.fresh().named_parameters())
     model = copy.deepcopy(task.before)
     weights = dict(model.named_parameters())
@@ -307,8 +306,8 @@ def importance(model: nn.Module, samples: Samples, modality: Modality) -> dict[s
     """The mean over samples of each weight's squared gradient: the diagonal of the empirical Fisher matrix."""
     weights = dict(model.named_parameters())
     total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    for name in samples.ids:
-        loss = modality.losses(model, samples.take([name])).sum()
+    for place in range(len(samples)):
+        loss = modality.losses(model, samples.at(slice(place, place + 1))).sum()
         for key, part in zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True):
             total[key] += part**2 / len(samples)
     return total
@@ -377,10 +376,16 @@ def _check_alike(fresh: nn.Module, model: nn.Module, config: Recipe) -> None:
         )
 
 
-def _layers(model: nn.Module) -> list[list[str]]:
-    """The parameter names of each module that owns some, in order."""
+def _last(model: nn.Module, k: int) -> list[str]:
+    """The parameter names of the last k modules that own some; of a model trained in shards, those of each member."""
+    if isinstance(model, Ensemble):
+        members = enumerate(model.members)
+        return [f"members.{number}.{name}" for number, member in members for name in _last(member, k)]
     owned = [
         [f"{path}.{name}" if path else name for name, _ in module.named_parameters(recurse=False)]
         for path, module in model.named_modules()
     ]
-    return [names for names in owned if names]
+    layers = [names for names in owned if names]
+    if k > len(layers):
+        raise InputError(f"the last {k} layers were asked for, the model has {len(layers)}; lower k")
+    return list(chain.from_iterable(layers[-k:]))

@@ -45,7 +45,7 @@ def perform(
     """Carry out one stage on what a model is, or was, trained on.
 
     before: the trained model, None where the stage is to train it. everything: its training samples, the targets
-    among them unless the stage is `before`.
+    among them unless the stage is `before`. Raises InputError where the stage would leave nothing in training.
     """
     if before is None:
         model = learn(everything, modality=modality, config=recipe, seed=seed, on_step=on_step)
@@ -65,14 +65,20 @@ def perform(
     elif stage.tau is not None:
         found = similar.threshold(forget, retain, stage.tau)
     extra = [name for names in found.values() for name in names]
+    removed = forget.ids if stage.weight else tuple(dict.fromkeys((*forget.ids, *extra)))
+    left = everything.without(removed).ids
+    if not left:
+        raise InputError(
+            f"{stage.method} was to forget {len(forget)} samples and {len(removed) - len(forget)} similar ones, "
+            f"and only {len(everything)} are in training: nothing would be left; widen by less or raise data.per_class"
+        )
     method = METHODS[stage.method]
     if stage.weight is not None:
         method = lighten(method, lambda *_: extra, stage.weight)
     elif extra:
         method = widen(method, lambda *_: extra)
     model = method(before, forget, retain, modality=modality, config=recipe, seed=seed, on_step=on_step)
-    removed = forget.ids if stage.weight else tuple(dict.fromkeys((*forget.ids, *extra)))
-    return Made(model, removed, found, everything.without(removed).ids)
+    return Made(model, removed, found, left)
 
 
 def fewest(
