@@ -417,3 +417,20 @@ def test_something_must_be_retained(trained, monkeypatch):
     with pytest.raises(InputError, match="forget 2 samples and 16 similar ones, and only 18 are in training"):
         perform(parse("GA-1+8"), model, everything, split, **ask)
     assert perform(parse("finetune-1+8@0.5"), model, everything, split, **ask).trained_on == retain.ids
+
+
+def test_a_method_stops_where_it_would_lose_more_than_it_may(trained):
+    model, _, retain = trained
+    ascent = UnlearnConfig(ascent={"steps": 60, "lr": 0.5})
+
+    def accuracy(made):
+        return float((made(retain.x).argmax(1) == retain.y).float().mean())
+
+    kept, free = (
+        apply(
+            METHODS["GA"], trained, RECIPE.model_copy(update={"unlearn": ascent.model_copy(update={"utility": most})})
+        )
+        for most in (0.2, None)
+    )
+    assert accuracy(free) < accuracy(model) - 0.2 <= accuracy(kept) + 1e-6
+    assert not torch.equal(kept(retain.x), model(retain.x)), "what the budget allows is used"

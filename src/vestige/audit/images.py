@@ -98,6 +98,8 @@ class Images:
             chosen = UnlearnConfig.model_validate(tuned)
         if not isinstance(chosen, UnlearnConfig):
             raise written.wrong(("unlearn",), "these are settings of language methods, and the model takes images")
+        if chosen.utility is None:  # a method stops where it would lose more than the request allows
+            chosen = chosen.model_copy(update={"utility": written.request.utility})
         recipe = Recipe(model=asked.network or MLPConfig(), train=asked.recipe or usual, unlearn=chosen)
         train = None
         if asked.train:

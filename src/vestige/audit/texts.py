@@ -74,6 +74,8 @@ class Texts:
         chosen = written.request.unlearn or TextUnlearnConfig()
         if not isinstance(chosen, TextUnlearnConfig):
             raise written.wrong(("unlearn",), "these are settings of image methods, and the model takes text")
+        if chosen.utility is None:  # a method stops where it would lose more than the request allows
+            chosen = chosen.model_copy(update={"utility": written.request.utility})
         start = start.model_copy(update={"source": _source(written, "language", start.source)})
         recipe = TextRecipe(model=start, train=asked.tune or TuneConfig(), unlearn=chosen)
         before = start

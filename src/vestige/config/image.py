@@ -194,6 +194,9 @@ class UnlearnConfig(Settings):
     preset: Literal["published", "tuned"] = Field(
         "published", description="what settings that are not given are: the published starting values, or found here"
     )
+    utility: float | None = Field(
+        None, ge=0, le=1, description="most accuracy on retained samples that may be lost; steps end where it would be"
+    )
     finetune: Steps = Steps()
     relabel: Relabel = Relabel()
     ascent: Ascent = Ascent()

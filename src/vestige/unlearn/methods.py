@@ -20,7 +20,7 @@ from vestige.config import Dampening, Recipe, Steps
 from vestige.modality import Modality
 from vestige.random import stream
 from vestige.sisa import Ensemble, forget_shards, learn
-from vestige.train import ALL, Batch, OnStep, Rows, Watch, batched, descend
+from vestige.train import ALL, Batch, OnStep, Rows, Stop, Watch, batched, descend
 from vestige.types import InputError, Samples
 from vestige.unlearn.losses import divergence, wrong_labels
 
@@ -80,6 +80,41 @@ class Task:
         return fresh
 
 
+WATCHED = 1000
+"""Retained samples by which a utility budget is kept, at most."""
+
+
+def within_budget(task: Task) -> Stop | None:
+    """Whether a model lost more accuracy on retained samples than it may (`unlearn.utility`); None without a budget.
+
+    Then the weights of the last pass within it are put back. A network that starts anew is not stopped before it gets
+    there. stop(-1, model) checks the start.
+    """
+    if task.config.unlearn.utility is None:
+        return None
+    few, good = task.retain.evenly(WATCHED), dict[str, Tensor]()
+
+    def accuracy(model: nn.Module) -> float:
+        out = task.logits(model, few)
+        return float((out.isfinite().all(1) & (out.argmax(1) == few.y)).float().mean())
+
+    floor = accuracy(task.before) - task.config.unlearn.utility - 1e-6
+
+    def stop(step: int, model: nn.Module) -> bool:
+        modes = [part.training for part in model.modules()]
+        found = accuracy(model.eval())
+        for part, mode in zip(model.modules(), modes, strict=True):
+            part.training = mode
+        if found < floor and good:
+            model.load_state_dict(good)
+            return True
+        if found >= floor:
+            good.update({name: value.detach().clone() for name, value in model.state_dict().items()})
+        return False
+
+    return stop
+
+
 Objective = Callable[[nn.Module, Batch], Tensor]
 """objective(model, batch) → what the gradient step lowers."""
 
@@ -115,8 +150,11 @@ class Minimised:
     ) -> nn.Module:
         """As every `Method`; watch sees the model after each gradient step."""
         task = Task(copy.deepcopy(model).eval(), forget, retain, modality, config, seed)
+        learner, stop = self.start(task).requires_grad_(), within_budget(task)
+        if stop is not None:
+            stop(-1, learner)
         return descend(
-            self.start(task).requires_grad_(),
+            learner,
             self.objective(task),
             steps=self.settings(config).steps,
             lr=self.settings(config).lr,
@@ -129,6 +167,7 @@ class Minimised:
                 lambda step: self.leader(config, step),
             ),
             mask=self.mask(task) if self.mask else None,
+            stop=stop,
             on_step=on_step,
             watch=watch,
             seed=seed,
