@@ -78,14 +78,15 @@ def judge(name: str, seed: int, folder: Path, references: int) -> dict[str, Any]
     record, never, planted = room.cases(*_arguments(name, seed, references))
     found = {}
     for case in _expected(name):
-        trained, model = planted[case]
+        trained, make = planted[case]
+        model = make()
         written, more = _written(name, seed, references, case, record.ids), []
         source = f"{seed}-{len(trained)}"
         if name == BLIND:
             usual = _written("texts", seed, references, case, record.ids)
             more, trained = [room.subject(usual, None).learn(trained, seed)], room.without_copies(trained)
         material = Material(modality, trained, never, record.ids, source)
-        audit = Audit(written, material, room.subject(written, model, *more), Store(folder / str(seed)), "")
+        audit = Audit(written, material, room.subject(written, model, *more), Store(folder / str(seed)), {})
         report = audit.report(lambda message: None)
         (verdict,), (evidence,) = report["verdicts"], report["evidence"]
         numbers = {one["test"]: [one["value"], one["before"], *one["hid"]] for one in evidence["readings"]}

@@ -150,8 +150,8 @@ def plant(seed: int) -> tuple[Samples, Samples, Samples, Samples]:
     return record, copies, rest, never
 
 
-def cases(seed: int) -> tuple[Samples, Samples, dict[str, tuple[Samples, nn.Module]]]:
-    """The record, never-seen ones, and case → what the model before was trained on and the model to judge.
+def cases(seed: int) -> tuple[Samples, Samples, dict[str, tuple[Samples, Callable[[], nn.Module]]]]:
+    """The record, never-seen ones, and case → what the model before was trained on, and what makes the model to judge.
 
     What hides the record does so until it is answered like the mean of two models that never saw it.
     """
@@ -162,11 +162,11 @@ def cases(seed: int) -> tuple[Samples, Samples, dict[str, tuple[Samples, nn.Modu
     level = float(np.mean([images.answers(train(rest, 20_000 + 1000 * at + seed), record)[0] for at in range(2)]))
     down = float(images.answers(before, record)[0]) - level
     return record, never, {
-        "never trained on it": (alone, clean),
-        "hidden: last layer edited": (alone, edited(before, record, down)),
-        "hidden: output filter": (alone, Filter(before, record, down)),
-        "hidden: suppressed": (alone, suppressed(before, record, rest, level)),
-        "over-unlearned": (alone, ascended(before, record)),
-        "retrained, near-copies kept": (together, train(joined(copies, rest), 30_000 + seed)),
-        "retrained without near-copies": (together, clean),
+        "never trained on it": (alone, lambda: clean),
+        "hidden: last layer edited": (alone, lambda: edited(before, record, down)),
+        "hidden: output filter": (alone, lambda: Filter(before, record, down)),
+        "hidden: suppressed": (alone, lambda: suppressed(before, record, rest, level)),
+        "over-unlearned": (alone, lambda: ascended(before, record)),
+        "retrained, near-copies kept": (together, lambda: train(joined(copies, rest), 30_000 + seed)),
+        "retrained without near-copies": (together, lambda: clean),
     }  # fmt: skip

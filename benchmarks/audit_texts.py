@@ -8,7 +8,9 @@ from __future__ import annotations
 import copy
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -176,8 +178,8 @@ def plant(seed: int) -> tuple[Samples, Samples, Samples, Samples]:
     return record, copies, _samples(chosen[:OTHERS]), _samples(chosen[OTHERS : OTHERS + NEVER])
 
 
-def cases(seed: int, written: Written) -> tuple[Samples, Samples, dict[str, tuple[Samples, nn.Module]]]:
-    """The record, never-seen ones, and case → what the model before was trained on and the model to judge.
+def cases(seed: int, written: Written) -> tuple[Samples, Samples, dict[str, tuple[Samples, Callable[[], nn.Module]]]]:
+    """The record, never-seen ones, and case → what the model before was trained on, and what makes the model to judge.
 
     What hides the record does so until it is answered like the mean of two models that never saw it.
     """
@@ -185,15 +187,15 @@ def cases(seed: int, written: Written) -> tuple[Samples, Samples, dict[str, tupl
     learn = subject(written, None).learn
     record, copies, rest, never = plant(seed)
     alone, together = joined(record, rest), joined(record, copies, rest)
-    before, clean = learn(alone, seed), learn(rest, 10_000 + seed)
+    before, clean = partial(learn, alone, seed), partial(learn, rest, 10_000 + seed)
     level = float(np.mean([texts.answers(learn(rest, 20_000 + 1000 * at + seed), record)[0] for at in range(2)]))
     return record, never, {
         "never trained on it": (alone, clean),
-        "hidden: last layer edited": (alone, edited(before, record, level)),
-        "hidden: output filter": (alone, filtered(before, record, level)),
-        "hidden: suppressed": (alone, suppressed(before, record, rest, level)),
-        "over-unlearned": (alone, ascended(before, record)),
-        "retrained, near-copies kept": (together, learn(joined(copies, rest), 30_000 + seed)),
+        "hidden: last layer edited": (alone, lambda: edited(before(), record, level)),
+        "hidden: output filter": (alone, lambda: filtered(before(), record, level)),
+        "hidden: suppressed": (alone, lambda: suppressed(before(), record, rest, level)),
+        "over-unlearned": (alone, lambda: ascended(before(), record)),
+        "retrained, near-copies kept": (together, partial(learn, joined(copies, rest), 30_000 + seed)),
         "retrained without near-copies": (together, clean),
         "as it was": (alone, before),
     }  # fmt: skip

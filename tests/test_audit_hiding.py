@@ -146,7 +146,7 @@ def test_a_model_that_cannot_be_trained_stands_beside_controls_and_its_own_hidde
     record = json.loads(place.read_text(encoding="utf-8"))
     assert record["null"] == "controls"
     assert len(record["rests_on"]["hid"]) == 2
-    assert [len(one["hid"]) for one in record["evidence"][0]["readings"]] == [2, 2, 2]
+    assert [len(one["hid"]) for one in record["evidence"][0]["readings"]] == [2, 2, 2, 2]
     assert check(place) == []
     place.write_text(place.read_text(encoding="utf-8").replace('"hid": [\n', '"hid": [\n ', 1), encoding="utf-8")
     assert check(place)

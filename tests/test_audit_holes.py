@@ -203,7 +203,7 @@ def test_a_report_on_a_network_without_a_last_linear_layer_is_checked(run, npz, 
 
 
 def test_a_method_that_diverged_cannot_be_told(run, npz, tmp_path):
-    path = write(tmp_path / "request.yaml", more="method: GA\nunlearn: {ascent: {steps: 20, lr: 1.0e+30}}")
+    path = write(tmp_path / "request.yaml", more="method: GA\nutility: 1\nunlearn: {ascent: {steps: 20, lr: 1.0e+30}}")
     status, out, err = run("audit", path, "--out", "audit", "--json")
     assert status in (4, 100), err
     (verdict,) = json.loads(out)["verdicts"]

@@ -107,7 +107,7 @@ class Images:
                 train = own.function(asked.train, written.path.parent)
             except InputError as error:
                 raise written.wrong(("model", "train"), str(error)) from None
-        return cls(written, recipe, train, ("answer", "probe"))
+        return cls(written, recipe, train, ("answer", "probe", "noised"))
 
     @property
     def trains(self) -> bool:
@@ -214,6 +214,7 @@ class Images:
                 partial(answers, model),
                 partial(probe, model, question.retain),
                 partial(rebound, model, question.retain),
+                partial(noised, model),
             ),
             "near_accuracy": probing.near(question, lambda lot: right(model, lot)),
             "utility": right(model, question.never).astype(np.float64),
@@ -323,6 +324,13 @@ def rebound(model: nn.Module, retain: Samples, asked: Samples) -> np.ndarray | N
     if layer is None:
         return answers(learner, asked)
     return _margins(_through(learner, layer, asked.x)[1].numpy(), asked)
+
+
+def noised(model: nn.Module, asked: Samples) -> np.ndarray:
+    """The mean answers of a *copy* whose matrices and filters are disturbed by noise (`probing.noised`), (N,)."""
+    learner = copy.deepcopy(model)
+    weights, plain = ([one.detach() for one in part.parameters() if one.ndim > 1] for part in (learner, model))
+    return probing.noised(weights, plain, lambda: answers(learner, asked))
 
 
 def hide(model: nn.Module, records: Samples, retain: Samples, levels: np.ndarray, *, last: bool) -> nn.Module | None:

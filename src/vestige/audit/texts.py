@@ -81,7 +81,7 @@ class Texts:
         before = start
         if asked.weights:
             before = start.model_copy(update={"source": _source(written, "weights", asked.weights)})
-        found = cls(written, recipe, before, ("answer", "probe", "rounded"))
+        found = cls(written, recipe, before, ("answer", "probe", "noised", "rounded"))
         return found if found._start.source in text.TINY else replace(found, levels=(*found.levels, "head"))
 
     @property
@@ -181,6 +181,7 @@ class Texts:
                 partial(answers, model),
                 partial(probe, model, question.retain),
                 partial(rebound, model, question.retain, question.never),
+                partial(noised, model),
             ),
             **probing.parted(more, question),
             "near_accuracy": probing.near(question, lambda lot: recalls(model, lot, self.recipe)),
@@ -274,6 +275,17 @@ def rebound(model: LanguageModel, retain: Samples, never: Samples, asked: Sample
         return None
     factor = answers(learner, few).mean() / unseen if len(few) else 1.0
     return np.asarray(answers(learner, asked) - before * (factor - 1))
+
+
+def noised(model: LanguageModel, asked: Samples) -> np.ndarray:
+    """The mean answers of a *copy* whose matrices are disturbed by noise (`probing.noised`), but for its head, (N,)."""
+    learner = copy.deepcopy(model)
+    weights, plain = (
+        [part.weight.detach() for part in one.modules() if isinstance(part, nn.Linear) and part not in head]
+        for one in (learner, model)
+        for head in [set(one.causal.get_output_embeddings().modules())]
+    )
+    return probing.noised(weights, plain, lambda: answers(learner, asked))
 
 
 def hide(model: LanguageModel, records: Samples, retain: Samples, levels: np.ndarray, *, last: bool) -> LanguageModel:

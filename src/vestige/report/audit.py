@@ -48,6 +48,7 @@ TESTS = {
     "probe": "its last layer fitted anew",
     "head": "under the head that tuning started from",
     "rebound": "rise while trained on others",
+    "noised": "the answer with noise on the weights",
     "rounded": "the answer with weights of 4 bits",
 }
 """Test → what it looks at, in a few words."""
