@@ -36,7 +36,7 @@ RECIPE = Recipe(
         finetune=Steps(steps=20, lr=0.2),
         ascent=Ascent(steps=10, lr=0.007),
         neggrad=NegGrad(steps=20, lr=0.05, alpha=0.9),
-        scrub=Scrub(steps=20, lr=0.01, max_steps=10),
+        scrub=Scrub(steps=10, lr=0.01, max_steps=10),
         relabel=Relabel(steps=10, lr=0.05),
     ),
 )

@@ -18,7 +18,7 @@ from vestige.types import InputError, Samples, Split, joined
 from vestige.unlearn import METHODS, lighten, perform, widen
 from vestige.unlearn.enhance import lightened
 from vestige.unlearn.losses import divergence, wrong_labels
-from vestige.unlearn.methods import WEIGHTLESS, Task, importance, salient
+from vestige.unlearn.methods import WEIGHTLESS, Task, importance, salient, scrub_passes, scrubs_away
 
 performing = importlib.import_module("vestige.unlearn.perform")  # the package's `perform` is the function
 
@@ -220,8 +220,28 @@ def test_bad_teacher_makes_the_forgotten_look_untrained(trained):
 def test_scrub_first_moves_away_then_back(trained):
     seen = []
     apply(METHODS["SCRUB"], trained, on_step=lambda step, value: seen.append(value))
+    assert len(seen) == 20 + 3
     assert all(value <= 0 for value in seen[0:6:2]), "minus a divergence"
-    assert all(value > 0 for value in seen[6:])
+    assert all(value > 0 for value in (*seen[1:6:2], *seen[6:]))
+
+
+@pytest.mark.parametrize(("steps", "most", "passes"), [(5, 2, "-+-++++"), (2, 3, "-+-+"), (3, 0, "+++"), (1, 1, "-+")])
+def test_scrub_has_a_pass_over_the_retained_in_every_epoch(steps, most, passes):
+    """-: away on the forgotten, in the first max_steps epochs; +: near on the retained, in all of them."""
+    config = setting(scrub={"steps": steps, "max_steps": most})
+    made = range(scrub_passes(config).steps)
+    assert "".join("-" if scrubs_away(config, step) else "+" for step in made) == passes
+
+
+def test_scrubs_first_step_in_full_batches_does_nothing(trained):
+    """It moves away from the model before, which is where it stands: the divergence has no gradient there."""
+    model, _, _ = trained
+    taken = {}
+    config = RECIPE.model_copy(update={"train": TrainConfig(weight_decay=0)})
+    apply(METHODS["SCRUB"], trained, config, watch=lambda step, now: taken.setdefault(step, weights(now)))
+    for name, before in model.state_dict().items():
+        torch.testing.assert_close(taken[1][name], before, rtol=0, atol=1e-6)
+    assert not all(torch.allclose(taken[2][name], before, atol=1e-4) for name, before in model.state_dict().items())
 
 
 class linear:  # noqa: N801

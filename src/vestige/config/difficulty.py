@@ -77,7 +77,7 @@ class DifficultyConfig(Settings):
         relabel=Relabel(steps=1, lr=3e-5),
         ascent=Ascent(steps=10, lr=5e-4),
         neggrad=NegGrad(steps=1, lr=0.03, alpha=0.95),
-        scrub=Scrub(steps=3, lr=0.05, alpha=0.5, gamma=1.0, temperature=2.0, max_steps=2),
+        scrub=Scrub(steps=1, lr=0.05, alpha=0.5, gamma=1.0, temperature=2.0, max_steps=1),
         ssd=Dampening(alpha=1.5, lam=1.0),
     )
 

@@ -160,10 +160,11 @@ class NegGrad(Steps):
 
 
 class Scrub(Steps):
+    steps: int = Field(10, ge=1, description="epochs, each a pass over the retained")
     alpha: float = Field(0.5, ge=0, description="weight of staying near the model before on the retained")
     gamma: float = Field(1.0, ge=0, description="weight of the ordinary loss on the retained")
     temperature: float = Field(2.0, gt=0)
-    max_steps: int = Field(3, ge=0, description="epochs that also move away on the forgotten")
+    max_steps: int = Field(3, ge=0, description="first epochs that begin with a pass that moves away on the forgotten")
 
 
 class BadTeacher(Steps):

@@ -205,14 +205,12 @@ def check_budget(config: DifficultyConfig) -> None:
     n = config.data.train
     allowed = config.budget * config.train.steps * n
     settings = config.unlearn
-    scrub = settings.scrub
-    away = sum(step < 2 * scrub.max_steps and step % 2 == 0 for step in range(scrub.steps))
     taken = {
         "FT": settings.finetune.steps * n,
         "GA": settings.ascent.steps,
         "NegGrad+": settings.neggrad.steps * n,
         "relabel": settings.relabel.steps * n,
-        "SCRUB": (scrub.steps - away) * n,
+        "SCRUB": settings.scrub.steps * n,
     }
     for algorithm, cost in taken.items():
         if algorithm in config.algorithms and cost > allowed * (1 + 1e-9):

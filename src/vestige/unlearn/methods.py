@@ -220,8 +220,8 @@ def torn(task: Task) -> Objective:
 def scrubbed(task: Task) -> Objective:
     """Away from the model before on the forgotten, first; near it on the retained: SCRUB (Kurmanji et al. 2023).
 
-    The first 2·max_steps passes alternate between max KL on forget and min α KL + γ CE on retain, the rest
-    are of the second kind.
+    Each epoch has a pass of min α KL + γ CE over retain, and each of the first max_steps a pass of max KL over forget
+    before it.
     """
     settings = task.config.unlearn.scrub
     on_forget, on_retain = (task.logits(task.before, part) for part in (task.forget, task.retain))
@@ -233,6 +233,12 @@ def scrubbed(task: Task) -> Objective:
         return settings.alpha * near + settings.gamma * task.mean(now, task.retain, batch.retain)
 
     return objective
+
+
+def scrub_passes(recipe: Recipe) -> Steps:
+    """SCRUB's passes: its `steps` epochs with one each, and one more in each epoch that also moves away."""
+    own = recipe.unlearn.scrub
+    return Steps(steps=own.steps + min(own.max_steps, own.steps), lr=own.lr)
 
 
 def scrubs_away(recipe: Recipe, step: int) -> bool:
@@ -360,7 +366,7 @@ METHODS: dict[str, Method] = {
     "NegGrad+": Minimised(torn, lambda recipe: recipe.unlearn.neggrad),
     "SCRUB": Minimised(
         scrubbed,
-        lambda recipe: recipe.unlearn.scrub,
+        scrub_passes,
         leader=lambda recipe, step: "forget" if scrubs_away(recipe, step) else "retain",
     ),
     "BadTeacher": Minimised(badly_taught, lambda recipe: recipe.unlearn.bad_teacher),
