@@ -286,7 +286,7 @@ class Audit:
             "numbers": told,
             "gate": {"expression": request.gate, "holds": outcome.holds, "status": outcome.status},
             "rests_on": self._rests_on(),
-            "hashes": self._hashes(say),
+            "hashes": self._hashes(),
         }  # fmt: skip
 
     def shown(self, say: Say) -> dict[str, Any]:
@@ -440,7 +440,7 @@ class Audit:
             **{what: [self._reference_name(*one) for one in lot] for what, lot in self.references().items()},
         }
 
-    def _hashes(self, say: Say) -> dict[str, Any]:
+    def _hashes(self) -> dict[str, Any]:
         """SHA-256 of what the result rests on: file under the audit's folder → digest."""
         kept = {}
         for kind in ("data", "models", "outputs", "shadows"):
