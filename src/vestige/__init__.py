@@ -1,3 +1,3 @@
 """vestige finds, measures and removes what similar samples leave behind when a model is asked to forget."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
