@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from vestige import measures, similar
 from vestige.audit.material import Material
 from vestige.audit.request import Written
+from vestige.similar import Neighbour
 from vestige.types import InputError, Samples, joined
 
 Found = dict[str, Any]
@@ -31,47 +33,23 @@ def find(written: Written, material: Material, say: Say) -> Found:
     if request.data.source is None:
         return _not_looked(material)
     everything = both(trained, material.never)
-    by = measure(written, material)
-    rows = similar.check_targets(everything, material.forget, k=1, tau=None, by=by)
-    place = {name: position for position, name in enumerate(everything.ids)}
-    null = similar.null_pairs(everything, request.seed)
-    by_name = measures.build(everything, material.modality, (by,), targets=len(rows), say=say)
-    values = {name: measure.pairs(*null) for name, measure in by_name.items()}
-    pairs = values[by].numpy()
-    tau, k = request.similar.tau, min(request.similar.k + NEAR, len(everything) - 1)
-    while True:  # until each record has neighbours that are not similar: what is not looked at would stay unseen
-        near = similar.neighbours(everything, rows, by_name, values, k=k)
-        beside = {name: similar.beside_pairs([place[name], *(place[one.id] for one in lot)],
-                                             [one.values[by] for one in lot], *null, pairs)
-                  for name, lot in near.items()}  # fmt: skip
-        alike = {name: beside[name][0] if tau is None else sum(one.values[by] >= tau for one in lot)
-                 for name, lot in near.items()}  # fmt: skip
-        if k == len(everything) - 1 or all(len(lot) - alike[name] >= NEAR for name, lot in near.items()):
-            break
-        k = min(2 * k, len(everything) - 1)
-    in_training = set(trained.ids)
-    label = dict(zip(everything.ids, map(str, everything.y), strict=True)) if not trained.classes else dict(
-        zip(everything.ids, map(str, everything.y.tolist()), strict=True)
-    )  # fmt: skip
-    nearest = {one.id for lot in near.values() for one in lot[: request.similar.k]}
-    counting = np.ones(len(pairs), bool)
+    by, k, tau = measure(written, material), request.similar.k, request.similar.tau
+    looked = _look(everything, material, by, k + NEAR, tau, request.seed, say)
+    in_training, forget = set(trained.ids), set(material.forget)
+    label = dict(zip(everything.ids, map(str, everything.y.tolist()), strict=True))
+    nearest = {one.id for lot in looked.near.values() for one in lot[:k]}
     records: list[dict[str, Any]] = []
-    for name, lot in near.items():
+    for name, lot in looked.near.items():
         neighbours = []
-        _, reaching, own = beside[name]
-        counting &= ~own
         for at, one in enumerate(lot):
-            value, beyond, reaches = one.values[by], reaching[at], at < alike[name]
-            known = (one.id in material.forget, one.id in in_training, one.id in nearest)
-            fate, why = _fate(written, one.id, reaches, *known)
+            reaches = at < looked.alike[name]
+            fate, why = _fate(written, one.id, reaches, one.id in forget, one.id in in_training, one.id in nearest)
             neighbours.append(
-                {"id": one.id, "label": label[one.id], "similarity": round(value, 6), "random_pairs_reaching": beyond,
-                 "similar": reaches, "fate": fate, "why": why}
+                {"id": one.id, "label": label[one.id], "similarity": round(one.values[by], 6),
+                 "random_pairs_reaching": looked.reaching[name][at], "similar": reaches, "fate": fate, "why": why}
             )  # fmt: skip
         records.append({"id": name, "label": label[name], "neighbours": neighbours})
-    if not counting.any():  # every pair is among similar records: there is nothing else to tell of
-        counting[:] = True
-    count = int(counting.sum())
+    pairs = looked.pairs
     fates = {one["id"]: one["fate"] for record in records for one in record["neighbours"]
              if one["similar"] and one["fate"] != "unseen"}  # fmt: skip
     asked = sorted(name for name, fate in fates.items() if fate == "ask")
@@ -82,9 +60,9 @@ def find(written: Written, material: Material, say: Say) -> Found:
     return {
         "by": by,
         "searched": len(everything),
-        "rule": f"more alike than any of {count:,} random pairs" if tau is None else f"{by} of at least {tau:g}",
-        "null": {"pairs": count, "median": round(float(np.median(pairs[counting])), 6),
-                 "largest": round(float(pairs[counting].max()), 6)},
+        "rule": f"more alike than any of {len(pairs):,} random pairs" if tau is None else f"{by} of at least {tau:g}",
+        "null": {"pairs": len(pairs), "median": round(float(np.median(pairs)), 6),
+                 "largest": round(float(pairs.max()), 6)},
         "records": records,
         "removed": removed,
         "kept": kept,
@@ -96,6 +74,50 @@ def find(written: Written, material: Material, say: Say) -> Found:
         "not_controls": sorted({one["id"] for record in records for one in record["neighbours"]
                                 if one["similar"] and one["fate"] == "unseen"}),
     }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What the search saw of each record. near: neighbours, nearest first. alike: how many of these are similar.
+
+    reaching: how many random pairs are as alike as each neighbour. pairs: those that count for all records.
+    """
+
+    near: Mapping[str, tuple[Neighbour, ...]]
+    alike: Mapping[str, int]
+    reaching: Mapping[str, list[int]]
+    pairs: np.ndarray
+
+
+def _look(
+    everything: Samples, material: Material, by: str, k: int, tau: float | None, seed: int, say: Say
+) -> _Looked:  # fmt: skip
+    """The k nearest of each record and more, until NEAR of them are not similar: what is not looked at stays unseen."""
+    rows = similar.check_targets(everything, material.forget, k=1, tau=None, by=by)
+    place = {name: position for position, name in enumerate(everything.ids)}
+    null = similar.null_pairs(everything, seed)
+    measured = measures.build(everything, material.modality, (by,), targets=len(rows), say=say)
+    values = {name: one.pairs(*null) for name, one in measured.items()}
+    pairs, most = values[by].numpy(), len(everything) - 1
+    while True:
+        near = similar.neighbours(everything, rows, measured, values, k=min(k, most))
+        beside = {
+            name: similar.beside_pairs(
+                [place[name], *(place[one.id] for one in lot)], [one.values[by] for one in lot], *null, pairs
+            )
+            for name, lot in near.items()
+        }
+        alike = {
+            name: beside[name][0] if tau is None else sum(one.values[by] >= tau for one in lot)
+            for name, lot in near.items()
+        }
+        if k >= most or all(len(lot) - alike[name] >= NEAR for name, lot in near.items()):
+            break
+        k *= 2
+    counting = ~np.any([own for _, _, own in beside.values()], 0)
+    # where every pair is among similar records there is nothing else to tell of
+    pairs = pairs[counting] if counting.any() else pairs
+    return _Looked(near, alike, {name: reaching for name, (_, reaching, _) in beside.items()}, pairs)
 
 
 def _not_looked(material: Material) -> Found:
