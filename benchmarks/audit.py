@@ -56,22 +56,22 @@ OUT = Path(__file__).parents[1] / "docs" / "results" / "audit-planted.json"
 HEAD = """# Does the audit give planted cases the right verdict?
 
 A record is planted, and seven models are judged by `vestige audit` (method: given), each beside models trained \
-without the record, and as many without its near-copies too. *Images*: MNIST, 600 images, one more under the label of \
-the class that it looks least like, in the last two cases with 4 near-copies under that label; an MLP 784-100-50-10. \
-*Texts*: `tiny-llama` trained from scratch on 12 of the package's invented facts and one more, in the last two cases \
-with 4 rewordings of its question. *Texts without data*: the same models, and one handed back as it was, judged beside \
-never-seen facts alone, with the 12 facts as pairs to retain; nobody knows of the rewordings (looked at before: seeds \
-100 and 101). What hides the record does so until it is answered as by models that never saw it. \
-*Language model*: SmolLM2-135M-Instruct, fine-tuned for 6 epochs on the same kind of 13 facts, in the last two cases with \
-the rewordings. One verdict is right, *cannot tell* is wrong. Settings were chosen on seeds 100–119. Three things were \
-mended after images of other seeds had been judged, and fresh seeds were taken each time: an answer below all intervals \
-goes before other tests (line 2 of the rule; 26 of 28 right on seeds 0–3), a record that the model is very sure of can \
-be hidden too (line 7; 55 of 56 on seeds 20–27), a rise must stand out beside both kinds of models (line 5; 138 of 140 \
-on seeds 40–59, each case 19 or 20 of 20). Beside controls, line 2 was changed after *texts without data* of seeds 60–65 \
-(46 of 48 right, over-unlearned 4 of 6). The tests were changed after language models of seeds 60 (5 of 7 right, half-way \
-through a change), 61 and 62 (13 of 14): `noised` is new. Then the language model was judged on fresh seeds, images and \
-texts without data again on the same ones (140 of 140 and 79 of 80 before, too); the tiny texts below were judged before. \
-In brackets: 95 %, Wilson.
+without the record, and as many without its near-copies too. *Images*: MNIST, 600 images, one more under the label \
+of the class that it looks least like, in the last two cases with 4 near-copies under that label; an MLP \
+784-100-50-10. *Texts*: `tiny-llama` trained from scratch on 12 of the package's invented facts and one more, in the \
+last two cases with 4 rewordings of its question. *Texts without data*: the same models, and one handed back as it \
+was, judged beside never-seen facts alone, with the 12 facts as pairs to retain; nobody knows of the rewordings \
+(looked at before: seeds 100 and 101). What hides the record does so until it is answered as by models that never \
+saw it. *Language model*: SmolLM2-135M-Instruct, fine-tuned for 6 epochs on the same kind of 13 facts, in the last \
+two cases with the rewordings. One verdict is right, *cannot tell* is wrong. Settings were chosen on seeds 100–119. \
+Three things were mended after images of other seeds had been judged, and fresh seeds were taken each time: an \
+answer below all intervals goes before other tests (line 2 of the rule; 26 of 28 right on seeds 0–3), a record that \
+the model is very sure of can be hidden too (line 7; 55 of 56 on seeds 20–27), a rise must stand out beside both \
+kinds of models (line 5; 138 of 140 on seeds 40–59, each case 19 or 20 of 20). Beside controls, line 2 was changed \
+after *texts without data* of seeds 60–65 (46 of 48 right, over-unlearned 4 of 6). The tests were changed after \
+language models of seeds 60 (5 of 7 right, half-way through a change), 61 and 62 (13 of 14): `noised` is new. Then \
+the language model was judged on fresh seeds, images and texts without data again on the same ones (140 of 140 and \
+79 of 80 before, too); the tiny texts below were judged before. In brackets: 95 %, Wilson.
 """
 
 
