@@ -206,7 +206,7 @@ class Audit:
     def model_name(self, say: Say) -> str:
         """The name of the model after, in the store."""
         request = self.written.request
-        return self._name("after", self.found(say)["removed"], self.method, request.unlearn)
+        return self._name("after", self.found(say)["removed"], self.method, request.unlearn, request.utility)
 
     def forget(self, say: Say) -> nn.Module:
         """Step 3: the model after. The model before is left as it was."""
@@ -345,8 +345,8 @@ class Audit:
 
     def _after(self) -> list[Any]:
         found = self.found(lambda message: None)
-        given = self.written.request.model.after
-        return [found["removed"], self.method, self.written.request.unlearn, given]
+        request = self.written.request
+        return [found["removed"], self.method, request.unlearn, request.utility, request.model.after]
 
     @cached_property
     def _question(self) -> Question:
