@@ -70,8 +70,8 @@ the model is very sure of can be hidden too (line 7; 55 of 56 on seeds 20–27),
 kinds of models (line 5; 138 of 140 on seeds 40–59, each case 19 or 20 of 20). Beside controls, line 2 was changed \
 after *texts without data* of seeds 60–65 (46 of 48 right, over-unlearned 4 of 6). The tests were changed after \
 language models of seeds 60 (5 of 7 right, half-way through a change), 61 and 62 (13 of 14): `noised` is new. Then \
-the language model was judged on fresh seeds, images and texts without data again on the same ones (140 of 140 and \
-79 of 80 before, too); the tiny texts below were judged before. In brackets: 95 %, Wilson.
+the language model was judged on fresh seeds, all others again on the same ones (images and texts 140 of 140 and \
+texts without data 79 of 80 before, too). In brackets: 95 %, Wilson.
 """
 
 
