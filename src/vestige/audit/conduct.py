@@ -135,6 +135,8 @@ def side_by_side(audit: Audit, workers: int, say: Say) -> None:
     """
     if workers == 1:
         return
+    audit.check_ready(say)
+    audit.foreseen(say)
     audit.forget(say)  # what can go wrong goes wrong here first
     work = Apprentice(audit.written, audit.store, audit.parent)
     executor.run_local(work, audit.missing(), workers=workers, on_done=lambda job: None)
@@ -146,6 +148,8 @@ def until(audit: Audit, step: str, say: Say) -> dict[str, Any]:
     done: dict[str, Any] = {"removed": len(found["removed"]), "kept": len(found["kept"])}
     if step == "find":
         return done
+    if step != "foresee":
+        audit.check_ready(say)
     done |= audit.foreseen(say)
     if step in ("forget", "verify"):
         audit.forget(say)

@@ -138,6 +138,11 @@ class Audit:
             self.store.save("data", name, {"what": "found", **facts}, {}, provenance.clock(start))
         return self.store.load("data", name).facts
 
+    def check_ready(self, say: Say) -> None:
+        """Raise InputError where something is open that has to be settled before a model forgets."""
+        finding.check_answered(self.written, self.found(say))
+        _ = self._question
+
     def outcome(self, say: Say) -> dict[str, Any]:
         """Step 2, without a model: the method, and what the scope will and will not achieve."""
         request, found = self.written.request, self.found(say)
@@ -210,15 +215,13 @@ class Audit:
 
     def forget(self, say: Say) -> nn.Module:
         """Step 3: the model after. The model before is left as it was."""
-        found = self.found(say)
-        finding.check_answered(self.written, found)
-        _ = self._question  # what can be wrong with it comes before the long work
+        self.check_ready(say)
         if self.method == "given":
             return self.subject.given(self.material.trained)
         name = self.model_name(say)
         if not self.store.has("models", name):
             start = time.time()
-            forget, retain = self._parts(found)
+            forget, retain = self._parts(self.found(say))
             say(f"forget: {self.method} on {len(forget)} records, {len(retain)} stay")
             model = self.subject.unlearn(self.method, self.before(say), forget, retain, self.written.request.seed)
             facts = {"what": "after", "method": self.method, "removed": list(forget.ids), "retained": len(retain)}
@@ -263,9 +266,8 @@ class Audit:
 
     def report(self, say: Say) -> dict[str, Any]:
         """Step 5: the record of result.json: what was asked, found, removed, kept; evidence, verdicts, gate, hashes."""
-        request, found = self.written.request, self.found(say)
-        finding.check_answered(self.written, found)
-        foreseen = self.foreseen(say)
+        self.check_ready(say)
+        request, foreseen = self.written.request, self.foreseen(say)
         known, shares = self.verify(say), self.shares(say)
         verdicts = [decide(one) for one in known]
         after = self._asked("after", self._after(), lambda: self.forget(say), say)
