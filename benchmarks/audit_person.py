@@ -42,7 +42,7 @@ scope: similar
 policy: remove
 similar: {{{{by: lexical, k: 8}}}}
 utility: 0.1
-references: 4
+references: 8
 """
 
 

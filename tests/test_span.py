@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vestige.image.networks import MLP
-from vestige.image.span import SHARPNESS, SURPLUS, RowSpace, is_thin, snap
+from vestige.image.span import DAMPING, SHARPNESS, SURPLUS, RowSpace, is_thin, snap, solve
 
 
 def planted(n=15, side=12, width=40, noise=1e-6):
@@ -74,3 +74,17 @@ def test_a_thick_span_is_left_alone():
     assert is_thin(space, 15)
     assert not is_thin(space, varying // 2 + 1)
     assert not is_thin(space, 41), "more directions than the layer has neurons"
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-6, 1e-12, 0.0])
+def test_single_precision_solves_as_double_does(spread):
+    """Weights from 1 down to `spread`, few of them large: the matrices are ill-conditioned, or all but singular."""
+    draw = torch.Generator().manual_seed(5)
+    rows = torch.linalg.qr(torch.randn(60, 21, generator=draw, dtype=torch.float64)).Q.T.contiguous()
+    weight = torch.rand(4, 60, generator=draw, dtype=torch.float64).clamp_min(0.1)
+    weight[1:, 15:] *= spread
+    sides = torch.randn(4, 2, 21, generator=draw, dtype=torch.float64)
+    made = solve(rows, weight, sides)
+    for w, side, found in zip(weight, sides, made, strict=True):
+        full = rows @ torch.diag(w) @ rows.T + DAMPING * torch.eye(21)
+        assert float(((full @ found.T).T - side).norm(dim=1).max()) <= 1e-5 * float(side.norm(dim=1).min())

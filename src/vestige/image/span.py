@@ -34,6 +34,15 @@ Chosen on seeds 100 and 101: false candidates of 100 and 200 images mostly stay 
 SHARPNESS = ((0.02, 0.01, -1.0), (0.01, 0.005, -1.0), (0.02, 0.01, -2.0))
 """(first ε, last ε, q) of the penalty Σ (d²/ε² + 1)^(q/2), d the distance to black or white; tried in turn."""
 
+DAMPING = 1e-9
+"""Added to the diagonal of the least squares, whose weights may all vanish."""
+
+CLOSE, REFINEMENTS = 1e-5, 3
+"""The residual, relative to the right side, that single precision must reach in so many solutions (`solve`)."""
+
+BLOCK = 8
+"""Rows of a matrix that are computed at once: few, since what lies above the diagonal is not needed."""
+
 
 @dataclass(frozen=True)
 class RowSpace:
@@ -76,7 +85,7 @@ def is_thin(space: RowSpace, rank: int) -> bool:
 
 
 def snap(
-    space: RowSpace, x: Tensor, rank: int, sharpness: tuple[float, float, float], *, steps: int = 25, batch: int = 32
+    space: RowSpace, x: Tensor, rank: int, sharpness: tuple[float, float, float], *, steps: int = 25, batch: int = 128
 ) -> tuple[Tensor, Tensor]:
     """Move each candidate to the nearest point of the row space with many exactly black or white pixels.
 
@@ -98,10 +107,8 @@ def snap(
             white = (images > 1).double()
             weight = (((images - white) / epsilon) ** 2 + 1) ** (q / 2 - 1)
             weight = torch.where(images < 0, 1.0, weight)
-            gram = (narrow * weight[:, None]) @ narrow.T
-            gram.diagonal(dim1=1, dim2=2).add_(1e-9)
-            sides = torch.stack([(weight * (white - mean)) @ narrow.T, bias.expand(len(c), -1)], 2)
-            a, b = torch.cholesky_solve(sides, torch.linalg.cholesky(gram)).unbind(2)
+            sides = torch.stack([(weight * (white - mean)) @ narrow.T, bias.expand(len(c), -1)], 1)
+            a, b = solve(narrow, weight, sides).unbind(1)
             c = a + ((1 - a @ bias) / (b @ bias))[:, None] * b
         found.append(c)
     c = torch.cat(found)
@@ -110,6 +117,42 @@ def snap(
     # Any point of the span can be made flat in rank − 1 pixels.
     surplus = (flat - (rank - 1)).double() / (int(alive.sum()) - rank)
     return (c @ basis).to(x.dtype), surplus
+
+
+def solve(rows: Tensor, weight: Tensor, sides: Tensor) -> Tensor:
+    """s in s (A diag(w) Aᵀ + 1e-9 I) = sides, for each w, to 1e-5 of sides or better.
+
+    rows: A (r, P). weight: (m, P), ≥ 0. sides: (m, k, r). All float64, as is s (m, k, r). The matrices are built
+    and factored in single precision, and the residual of double precision is taken away (iterative refinement, Higham
+    2002, chapter 12); matrices too ill-conditioned for that are built and factored in double precision.
+    """
+
+    def residual(s: Tensor) -> Tensor:
+        return sides - ((s @ rows) * weight[:, None]) @ rows.T - DAMPING * s
+
+    size = sides.norm(dim=2)
+    factor, failed = torch.linalg.cholesky_ex(_gram(rows.float(), weight.float()))
+    s, left = torch.zeros_like(sides), sides
+    for _ in range(REFINEMENTS):
+        s = s + torch.cholesky_solve(left.float().mT, factor).mT.double()
+        left = residual(s)
+    close = (left.norm(dim=2) <= CLOSE * size).all(1) & (failed == 0)
+    if not close.all():
+        far = ~close
+        factor = torch.linalg.cholesky(_gram(rows, weight[far]))
+        s[far] = torch.cholesky_solve(sides[far].mT, factor).mT
+    return s
+
+
+def _gram(rows: Tensor, weight: Tensor) -> Tensor:
+    """A diag(w) Aᵀ + 1e-9 I for each w, (m, r, r): the lower triangle, and a part of the upper one."""
+    gram = weight.new_zeros(len(weight), len(rows), len(rows))
+    for at in range(0, len(rows), BLOCK):
+        end = min(at + BLOCK, len(rows))
+        products = (rows[at:end, None] * rows[:end]).flatten(0, 1)
+        gram[:, at:end, :end] = (weight @ products.T).view(len(weight), end - at, end)
+    gram.diagonal(dim1=1, dim2=2).add_(DAMPING)
+    return gram
 
 
 def _varying(space: RowSpace) -> Tensor:
