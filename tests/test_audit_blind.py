@@ -197,8 +197,9 @@ def test_a_model_that_never_saw_the_record_from_its_plan_to_its_page(run, taught
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_one_record_is_forgotten_and_then_the_next(run, taught, tmp_path):
-    method = ("method: NPO", "method: NPO\nunlearn: {steps: 20, lr: 0.003}")
+    method = ("method: NPO", "method: NPO\nunlearn: {steps: 20, lr: 0.003, utility: 1}")
     _, first = audited(run, ready(tmp_path, taught, method))
+    assert not first["unmoved"]
     answer = first["evidence"][0]["readings"][0]
     assert answer["value"] < answer["before"] - 0.5
     path = ready(tmp_path, taught, method, record=1)

@@ -256,3 +256,16 @@ def test_a_module_that_is_not_there_is_named(run, npz, tmp_path):
     path = write(tmp_path / "request.yaml", more="method: given")
     path.write_text(path.read_text().replace("model:\n", "model:\n  after: nopkg.mod:f\n"))
     refused(run, path, 5, "No module named 'nopkg'")
+
+
+def test_a_method_that_no_step_keeps_within_its_budget_says_so(run, npz, tmp_path):
+    path = write(tmp_path / "request.yaml", more="method: GA\nunlearn: {ascent: {steps: 5, lr: 1.0e+30}}")
+    status, out, err = run("audit", path, "--out", "audit")
+    assert status in (4, 100), err
+    assert "either no step of GA kept within the budget (utility: 0.02)" in " ".join(out.split())
+    place = next(Path("audit").glob("001-*"))
+    assert "no step of GA kept within the budget" in (place / "report.html").read_text()
+    assert check(place / "result.json") == []
+    record = json.loads((place / "result.json").read_text())
+    (place / "result.json").write_text(json.dumps({**record, "unmoved": False}))
+    assert "unmoved: the report says False, the stored answers True" in check(place / "result.json")

@@ -66,7 +66,9 @@ def _answers(root: Path, record: dict[str, Any]) -> list[str]:
         found += [f"{one['record']}: {line}" for line in _unlike(one, verdict.to_json(made))]
     cost = {"on": record["utility"]["on"], **evidence.utility_of(before, after)}
     found += [f"utility: {line}" for line in _unlike(record["utility"], cost)]
-    return found + [f"recall: {line}" for line in _unlike(record.get("recall"), evidence.recall_of(before, after))]
+    found += [f"recall: {line}" for line in _unlike(record.get("recall"), evidence.recall_of(before, after))]
+    unmoved = evidence.unmoved(before, after)
+    return found + _unlike(record.get("unmoved", unmoved), unmoved, "unmoved")
 
 
 def _unlike(said: Any, made: Any, *place: str) -> list[str]:

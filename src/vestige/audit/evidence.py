@@ -102,6 +102,13 @@ def recall_of(before: Asked, after: Asked) -> list[dict[str, float]] | None:
     return [{"before": float(a), "after": float(b)} for a, b in zip(before["recall"], after["recall"], strict=True)]
 
 
+def unmoved(before: Asked, after: Asked) -> bool:
+    """Whether two models answer everything that was asked alike, to the bit: as far as that shows, they are one."""
+    there = [name for name in before if before[name].size]
+    return bool(there) and all(name in after and np.array_equal(before[name], after[name], equal_nan=True)
+                               for name in there)  # fmt: skip
+
+
 def _of(asked: Asked, test: str, at: int) -> float | None:
     """What a model said of one record, None where it said nothing, or what is no number."""
     value = float(asked[test][at]) if test in asked else math.nan

@@ -282,6 +282,7 @@ class Audit:
             "references": request.references if self.null == "references" else 0,
             "utility": utility,
             "recall": evidence.recall_of(before, after),
+            "unmoved": evidence.unmoved(before, after),
             "evidence": [to_json(one) for one in known],
             "verdicts": [{**vars(one), "words": one.words} for one in verdicts],
             "shares": shares,

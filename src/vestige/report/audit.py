@@ -188,8 +188,23 @@ def _deck(record: Record) -> str:
     return f"The gate ({gate['expression']}) {holds}."
 
 
+def standstill(record: Record) -> str:
+    """A sentence on a model after that is the model before, as far as its answers show; "" where it is another."""
+    if not record.get("unmoved"):
+        return ""
+    found = "The model after answers everything as the model before does, to the bit"
+    if record["method"] in ("given", "retrain"):
+        return f"{found}: as far as these tests see, it is the same model."
+    budget = (record["request"]["unlearn"] or {}).get("utility")
+    allowed = record["request"]["utility"] if budget is None else budget
+    return (
+        f"{found}: either no step of {record['method']} kept within the budget (utility: {allowed:g}), or it found "
+        "nothing to change. Try a smaller rate, a larger budget or another method."
+    )
+
+
 def _banners(record: Record) -> tuple[str, ...]:
-    found = []
+    found = [standstill(record)] if standstill(record) else []
     if record["numbers"]["cannot_tell"] > _still_known(record):
         found.append("Of some records it cannot be told whether they were forgotten. That is not a pass.")
     if record["found"]["ask"]:

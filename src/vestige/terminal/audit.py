@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 
 def show_audit(record: dict[str, Any], folder: object) -> None:
     """The verdicts, a line each with its reason below, utility, the gate, and where the report is."""
+    from vestige.report.audit import standstill
+
     for one in record["verdicts"]:
         print(f"{one['record']}: {one['words']}{_share_left(one)}")
         print(textwrap.fill(one["reason"], 100, initial_indent="    ", subsequent_indent="    "))
+    if said := standstill(record):
+        print("\n" + textwrap.fill(said, 100))
     utility = record["utility"]
     if utility["before"] is not None:
         what = "recall" if record["modality"] == "text" else "accuracy"
