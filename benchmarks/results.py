@@ -66,7 +66,7 @@ SHARED = {
 """Study → one with runs in common, which are taken over from there where they stand."""
 RESUMED = ("dose-mnist", *(name for name in STUDIES if name.startswith(("text-", "difficulty-"))))
 """Studies of hours: what an earlier call has finished stands, and what all steps took is told from their run.json."""
-PAGES = ("paper-mnist", "text-target", "text-enhanced")
+PAGES = ("paper-mnist", "small-emoji", "text-target", "text-enhanced")
 """Studies whose report is kept too."""
 BENCHMARKS = ("reconstruction", "recovery", "influence")
 COLUMNS = (
