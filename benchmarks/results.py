@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -107,6 +108,7 @@ TEXT_COLUMNS = (
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a study does not outlive this
     DOCS.mkdir(parents=True, exist_ok=True)
     for name in sys.argv[1:] or [*STUDIES, *BENCHMARKS]:
         if name in BENCHMARKS:
