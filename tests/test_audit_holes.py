@@ -66,6 +66,7 @@ def test_what_the_users_code_prints_is_no_part_of_the_result(run, talks):
     assert status in (0, 100, 4), err
     assert json.loads(out)["kind"] == "audit"
     assert "epoch 1" in err
+    assert err.index("foresee: ") < err.index("forget: ")
 
 
 def test_the_code_is_what_a_module_imports_too(talks, tmp_path):
