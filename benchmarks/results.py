@@ -183,9 +183,7 @@ def page(name: str, arguments: str, record: dict, cost: str, times: list[dict]) 
     for verdict in record["verdicts"]:
         holds = {True: "yes", False: "no", None: "not computed"}[verdict["holds"]]
         holds += ", whole interval" if verdict["clear"] else ""
-        lines.append(
-            f"| {verdict['sentence']} | {verdict['quantity']} | {cell(verdict)} | {verdict['rule']} | {holds} |"
-        )
+        lines.append(f"| {verdict['claim']} | {verdict['quantity']} | {cell(verdict)} | {verdict['rule']} | {holds} |")
     counted = record["verdicts"] or [row for row in record["rows"] if row["group"] == "target"] or record["rows"]
     ns = ", ".join(dict.fromkeys(str(one["n"]) for one in counted))
     lines += ["", f"95 % {interval}; {paired}: {ns}.", "", "## Table", ""]

@@ -266,9 +266,13 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, its numbers in words, and whether it holds ("yes", "no", "not computed")."""
+    """A claim, its numbers in words, and whether it holds ("yes", "no", "not computed").
 
-    sentence: str
+    instead: what was found where it does not hold, or why it was not computed.
+    """
+
+    claim: str
+    instead: str
     training: str
     quantity: str
     mean: str

@@ -92,7 +92,8 @@ def verdicts(records: Sequence[Mapping[str, Any]], noun: str = "images", unit: s
     said = {None: "not computed", True: "yes", False: "no"}
     return tuple(
         Verdict(
-            sentence=record["sentence"] if record["holds"] is not None else _untested(record),
+            claim=record["claim"],
+            instead="" if record["holds"] else record["sentence"],
             training=f"{BOTH.get(record['training'], record['training'])} similar {noun}",
             quantity=record["quantity"],
             mean=number(record["mean"]),
@@ -109,10 +110,6 @@ def verdicts(records: Sequence[Mapping[str, Any]], noun: str = "images", unit: s
 def _count(record: Mapping[str, Any], unit: str) -> str:
     of = unit or ("target" if "of targets" in record["quantity"] else "sample")
     return f"{plural(record['n'], of)}, {plural(record['seeds'], 'seed')}" if record["n"] else "–"
-
-
-def _untested(record: Mapping[str, Any]) -> str:
-    return f"{record['claim']}: {record['sentence']}"
 
 
 def _reason(found: Index, training: str, stage: str, metric: str, group: str) -> str:

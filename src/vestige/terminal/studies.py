@@ -111,11 +111,11 @@ def _doses(rows: list[dict[str, Any]]) -> Table:
 
 
 def show_verdict(verdict: dict[str, Any]) -> None:
-    """A claim in two lines: what was found, and the numbers or why there are none."""
+    """A claim in two lines: whether it holds, and the numbers or why there are none."""
     if verdict["holds"] is None:
         print(f"–   {verdict['claim']}:\n    {verdict['sentence']}")
     else:
-        print(f"{'yes' if verdict['holds'] else 'no '} {verdict['sentence']}")
+        print(f"{'yes' if verdict['holds'] else 'no '} {verdict['claim']}")
         print(f"    {verdict['quantity']}: {with_interval(verdict, '+')}, n = {verdict['n']}")
 
 
