@@ -81,7 +81,7 @@ def _crossing(z: Tensor, x: Tensor, y: Tensor, there: Tensor) -> Tensor:
 
     rows = there.nonzero().flatten()
     others = z.detach()[rows].scatter(1, y[:, None], -torch.inf).topk(min(RUNNERS, z.shape[1] - 1), 1).indices
-    best = torch.full((len(rows),), torch.inf)
+    best = z.new_full((len(rows),), torch.inf)
     step = torch.zeros_like(x[rows])
     for rank in range(others.shape[1]):
         gap = z[rows, y] - z[rows, others[:, rank]]

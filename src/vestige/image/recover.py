@@ -233,21 +233,26 @@ def _later(on_step: OnStep, done: int, step: int, value: Tensor) -> None:
 def _accept(model: MLP, found: Found, points: Tensor, surplus: Tensor, labels: Tensor) -> Found:
     """The images found so far and the new ones among these points, the surest first, each once.
 
-    A point counts under the class that the model gives it; where that class is full, under one with room.
+    A point counts under the class that the model gives it; where that class is full, under one with room. Each decision
+    needs the one before, so all are taken on the CPU.
     """
-    x, classes = list(found.x), found.labels.tolist()
-    room = torch.bincount(labels).sub(torch.bincount(found.labels, minlength=int(labels.max()) + 1)).tolist()
     likely = model((points + model.mean.flatten()).reshape(-1, *model.mean.shape)).detach().argsort(1, descending=True)
+    points, surplus, likely, known, taken, wanted = (
+        part.cpu() for part in (points, surplus, likely, found.x, found.labels, labels)
+    )
+    x, classes = list(known), taken.tolist()
+    room = torch.bincount(wanted).sub(torch.bincount(taken, minlength=int(wanted.max()) + 1)).tolist()
     for at in surplus.argsort(descending=True, stable=True).tolist():
         if x and float((_standard(torch.stack(x)) @ _standard(points[at : at + 1]).T).max()) > SAME:
             continue
-        if len(x) == len(labels):
+        if len(x) == len(wanted):
             break
         label = next(label for label in likely[at].tolist() if room[label])
         room[label] -= 1
         x.append(points[at])
         classes.append(label)
-    return Found(torch.stack(x) if x else found.x, torch.tensor(classes, dtype=torch.long, device=labels.device))
+    together = torch.stack(x) if x else known
+    return Found(together.to(found.x.device), torch.tensor(classes, dtype=torch.long, device=labels.device))
 
 
 def _rest(labels: Tensor, taken: Tensor) -> Tensor:

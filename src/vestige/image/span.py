@@ -56,7 +56,8 @@ class RowSpace:
     def of(cls, model: MLP) -> RowSpace:
         first = model.linear()[0]
         rows = torch.cat([first.weight, first.bias[:, None]], 1).detach().double()
-        _, S, V = torch.linalg.svd(rows, full_matrices=False)
+        # Once a model, and on the CPU whatever the device, whose own decomposition may be slow (XLA's takes minutes).
+        _, S, V = (part.to(rows.device) for part in torch.linalg.svd(rows.cpu(), full_matrices=False))
         return cls(V, S, model.mean.flatten().double())
 
     def coordinates(self, x: Tensor, rank: int) -> Tensor:
