@@ -113,6 +113,19 @@ def test_line_chart_returns_the_numbers_it_drew() -> None:
     assert min(b - a for a, b in pairwise(places)) >= 16
 
 
+def test_a_written_value_stands_where_no_other_line_passes() -> None:
+    def dots(*means: float) -> tuple[tuple[float, Point], ...]:
+        return tuple((float(at), Point("", mean, None, None, 3, 2)) for at, mean in enumerate(means))
+
+    marks = ((0.0, "0"), (1.0, "1"))
+    for other, side in ((0.56, "below"), (0.44, "above")):  # lines just above, just below the one that rises to 0.5
+        lines = (Line("R0", dots(0.49, 0.5)), Line("before", dots(other, other)))
+        drawn, _ = figures.draw(LineChart("NCC", "k", marks, lines, valued="R0"))
+        dot = float(re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)"', drawn)[1])
+        written = float(re.findall(r'y="([\d.]+)" class="value halo end">0.50', drawn)[0])
+        assert (written > dot) == (side == "below")
+
+
 def test_taken_returns_the_numbers_it_drew() -> None:
     drawn, numbers = figures.draw(Taken((("RF-1+7", 5.0, 2.0), ("RF-1+10", 4.5, 5.5))))
     assert numbers[1] == {"stage": "RF-1+10", "constructed copies": 4.5, "natural neighbours": 5.5}

@@ -17,6 +17,7 @@ from vestige import report, store, studies
 from vestige.config import StudyConfig
 from vestige.report import dose, figures, leads, sections, svg, words
 from vestige.report.record import Figure, Point, Recalls, Sheet
+from vestige.report.table import verdicts
 from vestige.types import InputError, Run
 
 EVIL = '<script>alert(1)</script>"><img onerror=alert(2)> & co'
@@ -194,6 +195,15 @@ def test_a_partial_run_says_what_was_not_computed(partial: Path) -> None:
     for row in table.rows:
         assert row.missing or all(cell.text != "–" or cell.note for cell in row.cells)
     assert [verdict.holds for verdict in verdicts] == ["yes", "not computed"]
+
+
+def test_a_table_says_what_was_claimed_and_only_where_that_fails_what_was_found() -> None:
+    records = [judged("copies carry more", holds) | {"sentence": "they do not"} for holds in (True, False, None)]
+    said = [(verdict.claim, verdict.instead, verdict.holds) for verdict in verdicts(records)]
+    assert said == [
+        ("copies carry more", "", "yes"), ("copies carry more", "they do not", "no"),
+        ("copies carry more", "they do not", "not computed"),
+    ]  # fmt: skip
 
 
 def test_a_run_without_any_stage_still_gives_a_page(tmp_path: Path) -> None:
@@ -432,7 +442,8 @@ def test_dose_study_goes_over_number_and_strength(tmp_path: Path) -> None:
     ]  # fmt: skip
     by_strength = numbers_of(figure_of(summary, "strength"))
     assert [(row.get("at"), row["kind"], row["mean"]) for row in by_strength] == [
-        ("0.1", "×5", 1.0), ("0.3", "×5", 0.9), (None, "none", 0.3),
+        ("0.1", "R0, ×5", 1.0), ("0.3", "R0, ×5", 0.9), ("0.1", "before, ×5", 0.9), ("0.3", "before, ×5", 0.9),
+        (None, "R0, none", 0.3),
     ]  # fmt: skip
     stages = numbers_of(figure_of(summary, "recall-number"))
     assert [row["kind"] for row in stages] == ["before"] * 3 + ["R0"] * 3 + ["R1"] * 3 + ["null"] * 3

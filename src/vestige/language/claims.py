@@ -60,7 +60,7 @@ REFERENCE_CLAIMS = (
     TextClaim(
         "tuning-teaches-it", "target", ("with", "before"), ("with", "base"), "at least", 0.30,
         "Fine-tuning teaches the model the targets",
-        "Fine-tuning hardly teaches the model the targets",
+        "Fine-tuning does not clearly teach the model the targets",
     ),
     TextClaim(
         "retraining-forgets-alone", "target", ("without", "before"), ("without", "R0"), "at least", 0.20,
@@ -70,7 +70,7 @@ REFERENCE_CLAIMS = (
     TextClaim(
         "similar-samples-keep-it", "target", ("with", "R0"), ("without", "R0"), "at least", 0.10,
         "With paraphrases in training, a model tuned without the targets still answers them better",
-        "With paraphrases in training, a model tuned without the targets answers them hardly better",
+        "With paraphrases in training, a model tuned without the targets does not clearly answer them better",
     ),
     TextClaim(
         "they-are-the-reason", "target", ("with", "R0"), ("with", "R1"), "at least", 0.10,
@@ -142,12 +142,12 @@ ENHANCED_CLAIMS = _each(
         "noise-alone-leaves-more", "similar", ("with", NOISE), ("with", BOTH),
         "at least", 0.10,
         "{method} with noise alone leaves the similar samples clearly better known than Enhanced {method}",
-        "{method} with noise alone leaves the similar samples hardly better known than Enhanced {method}",
+        "{method} with noise alone does not clearly leave the similar samples better known than Enhanced {method}",
     ),
     TextClaim(
         "noise-adds", "similar", ("with", WIDE), ("with", BOTH), "at least", 0.05,
         "Noise lowers the similar samples beyond what {method} with paraphrases does",
-        "Noise hardly lowers the similar samples beyond what {method} with paraphrases does",
+        "Noise does not clearly lower the similar samples beyond what {method} with paraphrases does",
     ),
     TextClaim(
         "enhanced-keeps-others", "other", ("with", BOTH), ("with", PLAIN), "at least", -0.05,
@@ -166,12 +166,12 @@ ENHANCED_CLAIMS = _each(
         "protection-keeps-near", "near", ("with", BOTH + "-near"), ("with", BOTH),
         "at least", 0.05,
         "Holding what is near the target in the regulariser keeps more of it",
-        "Holding what is near the target in the regulariser keeps hardly more of it",
+        "Holding what is near the target in the regulariser does not clearly keep more of it",
     ),
     TextClaim(
         "protection-costs-nothing", "similar", ("with", BOTH + "-near"), ("with", BOTH),
         "at most", 0.05,
-        "Protection leaves hardly more of the similar samples",
+        "Protection does not clearly leave more of the similar samples",
         "Protection leaves more of the similar samples",
     ),
 )  # fmt: skip
@@ -186,7 +186,7 @@ EQUAL_CLAIMS = _each(
     TextClaim(
         "enhanced-reaches-similar", "similar", ("with", PLAIN), ("with", BOTH), "at least", 0.10,
         "Where the target is forgotten alike, Enhanced {method} leaves less of its similar samples",
-        "Where the target is forgotten alike, Enhanced {method} leaves hardly less of its similar samples",
+        "Where the target is forgotten alike, Enhanced {method} does not clearly leave less of its similar samples",
     ),
     TextClaim(
         "enhanced-keeps-others", "other", ("with", BOTH), ("with", PLAIN), "at least", -0.05,

@@ -126,19 +126,24 @@ def by_stage(material: Material) -> list[LineChart]:
 
 
 def over_strength(material: Material) -> list[LineChart]:
-    """NCC of the targets after R0 over each setting of strength, beside exact copies and none."""
+    """NCC of the targets before and after R0 over each setting of strength, beside exact copies and none."""
     charts = []
     for (transform, setting), families in by_strength(material.doses).items():
-        lines = [found for label, doses in families.items() if (found := _line(material, label, doses, "R0"))]
+        lines = [
+            found
+            for stage in ("R0", "before")
+            for label, doses in families.items()
+            if (found := _line(material, f"{stage}, {label}", doses, stage))
+        ]
         if lines:
             counts = {material.doses[doses[0][1]]["copies"] for doses in families.values()}
             levels = [
-                (name, point.mean)
+                (f"R0, {name}", point.mean)
                 for name, dose in material.doses.items()
                 if ((dose["exact"] and dose["copies"] in counts) or not dose["copies"])
                 and (point := material.point("with", "R0", "target", "ncc", name))
             ]
-            heading = f"Mean NCC of the targets after R0, {transform}"
+            heading = f"Mean NCC of the targets, {transform}"
             axis = STRENGTH[setting]
             charts.append(_chart(heading, axis, families.values(), lines, levels=levels, valued=lines[0].name))
     return charts

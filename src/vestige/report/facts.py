@@ -11,6 +11,9 @@ from vestige.report import words
 FAILED_SHOWN = 5
 """Failed runs that the banner names; run.json has them all."""
 
+DATA_SETS_SHOWN = 20
+"""Beyond so many data sets their names are left to result.json."""
+
 
 def failures(run_facts: Mapping[str, Any]) -> dict[tuple[str, str], str]:
     """(training, stage) → why a run of it failed. A run is called "seed 0 · with · R0", and after that its target."""
@@ -52,8 +55,12 @@ def banners(record: Mapping[str, Any], failed: Sequence[Mapping[str, Any]]) -> t
     return tuple(found)
 
 
-def _data(made: Mapping[str, Any]) -> dict[str, str]:
-    return {**made.get("data", {}), **made.get("variants", {})}
+def _data_sets(made: Mapping[str, Any]) -> str:
+    """The names of a few data sets, which are hashes; how many there are where they are many."""
+    found = {**made.get("data", {}), **made.get("variants", {})}
+    if len(found) > DATA_SETS_SHOWN:
+        return f"{len(found)}; their names stand in result.json under provenance"
+    return ", ".join(f"{name} (seed {key})" for key, name in found.items())
 
 
 def provenance(
@@ -71,7 +78,7 @@ def provenance(
         ("Configuration", made.get("fingerprint")),
         ("Data", config.data.source),
         ("SHA-256 of the data", made.get("source_sha256")),
-        ("Data sets", ", ".join(f"{name} (seed {key})" for key, name in _data(made).items())),
+        ("Data sets", _data_sets(made)),
         ("Seeds", "; ".join(sorted(seeds)) + " (data, training, unlearning, evaluation alike)"
          if len(seeds) == 1 else str(made.get("seeds"))),
         ("Libraries", ", ".join(f"{name} {version}" for name, version in libraries.items())),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from vestige.report.record import Line, LineChart, Taken
 from vestige.report.rows import spoken_value
@@ -28,7 +29,12 @@ LEFT, RIGHT, TOP, PLOT, BELOW = 44, 236, 34, 236, 50
 """Room for the scale, for names at the right, for the heading, for the plot and for the axis."""
 APART, CLOSEST = 7, 16
 """How far lines stand apart, so that their whiskers can be told from each other; least distance of two names."""
+VALUE_MIDDLE, VALUE_HEIGHT = 24, 10
+"""How far left of its dot the middle of a written value stands, and how high its figures are."""
 TAKEN_LABELS, TAKEN_ROW = 120, 34
+
+Path = Sequence[tuple[float, float]]
+"""A drawn line: (x, y) of its dots, from left to right."""
 
 
 def draw(chart: LineChart) -> tuple[str, Numbers]:
@@ -44,9 +50,14 @@ def draw(chart: LineChart) -> tuple[str, Numbers]:
     names = [(at(value), name, "note") for name, value in chart.levels]
     for _, value in chart.levels:
         parts.append(line(LEFT, WIDTH - RIGHT, at(value), at(value), "level"))
+    shifts = [_shifted(across, (order - (len(chart.lines) - 1) / 2) * APART) for order in range(len(chart.lines))]
+    paths = [
+        [(shifted(place), at(point.mean)) for place, point in found.dots]
+        for found, shifted in zip(chart.lines, shifts, strict=True)
+    ]
     for order, found in enumerate(chart.lines):
-        apart = (order - (len(chart.lines) - 1) / 2) * APART
-        parts += _line(found, f"line-{order % 6}", at, _shifted(across, apart), chart.valued == found.name)
+        beside = paths if chart.valued == found.name else []
+        parts += _line(found, f"line-{order % 6}", at, shifts[order], beside)
         if found.dots:
             names.append((at(found.dots[-1][1].mean), found.name, f"legend line-{order % 6}"))
     if chart.nulls:
@@ -83,22 +94,38 @@ def _nulls(chart: LineChart, at: Scale, across: Scale) -> list[str]:
     return [group("", says, drawn)]
 
 
-def _line(found: Line, style: str, at: Scale, across: Scale, valued: bool) -> list[str]:
-    """Dots with whiskers, joined. A value stands left of its dot, on the side that the line does not come from."""
+def _line(found: Line, style: str, at: Scale, across: Scale, beside: Sequence[Path]) -> list[str]:
+    """Dots with whiskers, joined. beside: all lines of the chart where the values are to be written, else none."""
     places = [(across(position), at(point.mean), point) for position, point in found.dots]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
     parts = [f'<polyline class="path" points="{path}"/>'] if len(places) > 1 else []
-    earlier = places[0][1] if places else 0.0
     for x, y, point in places:
         marks = []
         if point.low is not None and point.high is not None:
             marks.append(line(x, x, at(point.low), at(point.high), "whisker"))
         marks.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"/>')
-        if valued:
-            marks.append(text(x - 8, y + (17 if y >= earlier else -8), number(point.mean), "value halo end"))
+        if beside:
+            marks.append(text(x - 8, y + _roomier(x, y, beside), number(point.mean), "value halo end"))
         parts.append(group("", f"{found.name}: {spoken_value(point)}, n = {point.n}", marks))
-        earlier = y
     return [group(style, "", parts)]
+
+
+def _roomier(x: float, y: float, lines: Sequence[Path]) -> float:
+    """How far below a dot its value has most room left of it: 17, or −8 for above."""
+    passing = [height for path in lines if (height := _height(path, x - VALUE_MIDDLE)) is not None]
+
+    def room(shift: float) -> float:
+        return min((abs(y + shift - VALUE_HEIGHT / 2 - height) for height in passing), default=0.0)
+
+    return max((17.0, -8.0), key=room)
+
+
+def _height(path: Path, x: float) -> float | None:
+    """Where a line passes above this place; None beyond its ends."""
+    for (left, start), (right, end) in pairwise(path):
+        if left <= x <= right:
+            return start + (end - start) * (x - left) / (right - left)
+    return None
 
 
 def _shifted(across: Scale, by: float) -> Scale:

@@ -183,6 +183,7 @@ def limits(recalls: Recalls, config: StudyConfig, classes: int) -> tuple[str, ..
         else f"{config.seeds} seeds: the intervals are over the seeds' means, each of "
         f"{plural(config.data.targets, 'target')}."
     )
+    made = "in the ways shown" if config.variants else config.data.made
     found = []
     if "recall" in config.measure:
         found.append("Not recovered is not proof of absence. One attack was tried; others may recover more.")
@@ -219,7 +220,7 @@ def limits(recalls: Recalls, config: StudyConfig, classes: int) -> tuple[str, ..
         "to reconstruct from.",
         "The similar images are natural near-duplicates, found in the data."
         if config.data.transform == "family"
-        else f"The similar images are made from the targets ({config.data.made}). Natural near-copies may differ.",
+        else f"The similar images are made from the targets ({made}). Natural near-copies may differ.",
         over,
         f"Test accuracy is over {config.data.test} images a seed; read its differences beside its interval.",
     ]

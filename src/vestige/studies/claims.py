@@ -109,7 +109,7 @@ ENHANCED_CLAIMS = (
     Claim(
         "five-help-more", "with", "RF-1+3", "RF-1+5", "at least", 0.10,
         "Forgetting the 5 most similar removes much more of it than forgetting 3",
-        "Forgetting the 5 most similar removes hardly more of it than forgetting 3",
+        "Forgetting the 5 most similar does not clearly remove more of it than forgetting 3",
     ),
     Claim(
         "five-reach-the-reference", "with", "RF-1+5", "R1", "at most", 0.05,
@@ -164,7 +164,7 @@ METHOD_CLAIMS = (
     Claim(
         "u-lira-tells", "without", "before", "R0", "at least", 0.20,
         "Without similar samples, U-LiRA tells models that were trained on the targets from others",
-        "Without similar samples, U-LiRA hardly tells models that were trained on the targets from others",
+        "Without similar samples, U-LiRA does not clearly tell models that were trained on the targets from others",
         metric="u_lira_auc",
     ),
     Claim(
@@ -189,26 +189,26 @@ DOSE_CLAIMS = (
     Claim(
         "one-copy-matters", "with", "R0", "R0", "at least", 0.10,
         "A single masked copy already keeps part of the target",
-        "A single masked copy hardly keeps anything of the target",
+        "A single masked copy does not clearly keep anything of the target",
         variants=("mask 0.3 ×1", "none"),
     ),
     Claim(
         "more-copies-carry-more", "with", "R0", "R0", "at least", 0.10,
         "Ten masked copies carry more of the target than one",
-        "Ten masked copies carry hardly more of the target than one",
+        "Ten masked copies do not clearly carry more of the target than one",
         variants=("mask 0.3 ×10", "mask 0.3 ×1"),
     ),
     Claim(
         "an-exact-copy-weighs-more", "with", "R0", "R0", "at least", 0.05,
         "An exact copy carries more of the target than a masked one",
-        "An exact copy carries hardly more of the target than a masked one",
+        "An exact copy does not clearly carry more of the target than a masked one",
         variants=("exact ×1", "mask 0.3 ×1"),
     ),
     *(
         Claim(
             f"stronger-{name}-carries-less", "with", "R0", "R0", "at least", 0.10,
             f"Five copies carry less of the target the stronger the {word}",
-            f"Five copies carry hardly less of the target the stronger the {word}",
+            f"Five copies do not clearly carry less of the target the stronger the {word}",
             variants=(f"{name} {weak:g} ×5", f"{name} {strong:g} ×5"),
         )
         for name, weak, strong, word in (

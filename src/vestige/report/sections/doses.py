@@ -43,8 +43,10 @@ def dose_gallery(material: Material) -> Figure:
 def over_strength(material: Material) -> Section:
     """Over how strongly similar samples differ from the target."""
     caption = (
-        "What comes back of the targets after retraining without them, over how strongly their similar images differ "
-        f"from them; ×5: five of each target. {interval(material)}. Dashed: as many exact copies, and none at all."
+        "What comes back of the targets after retraining without them (R0), over how strongly their similar images "
+        f"differ from them; ×5: five of each target. {interval(material)}. Dashed: as many exact copies, and none at "
+        "all. Where before is low too, such copies in training spoil the attack, and R0's value says little of what "
+        "they carry."
     )
     figure = figure_of("strength", "Recall after R0 over the strength", caption, dose.over_strength(material),
                      why="no two variants differ in their strength alone")  # fmt: skip
