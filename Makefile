@@ -2,7 +2,7 @@
 # make quickstart-text   the same question about a language model: some minutes, 11.9 GB of memory
 # make test         set up and run the tests, the linter and the type checker
 # make test-all     the same with the slow tests: real experiments of minutes
-# make results      run what docs/results/ reports (long: image studies with pages about 4 hours on two cores; two have none yet)
+# make results      run what docs/results/ reports (long: image studies about 6 hours on two cores; difficulty-reviews has no page yet)
 
 PYTHON ?= python3
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu

@@ -38,6 +38,7 @@ COLUMNS = (
     ("NCC after R1", "R1", "target", "ncc"),
     ("Residual of R0", "R0", "target", "residual"),
     ("NCC never seen, R0", "R0", "never_seen_same_class", "ncc"),
+    ("In the first layer: AUC target, R0", "R0", "target", "span_auc"),
     ("Test accuracy, R0", "R0", "model", "test_accuracy"),
 )
 """Head, stage, group and metric of each column."""
@@ -191,7 +192,8 @@ def _cell(material: Material, variant: str, stage: str, group: str, metric: str,
     point = material.point("with", stage, group, metric, variant)
     if point:
         return Cell(number(point.mean), interval(point.low, point.high))
-    why = f"not computed because {stage} was not carried out."
+    ran = material.point("with", stage, "target", "ncc", variant)
+    why = "not measured." if ran else f"not computed because {stage} was not carried out."
     if metric == "residual" and all(
         material.point("with", name, "target", "ncc", variant) for name in ("before", "R1")
     ):

@@ -46,7 +46,7 @@ def over_strength(material: Material) -> Section:
         "What comes back of the targets after retraining without them (R0), over how strongly their similar images "
         f"differ from them; ×5: five of each target. {interval(material)}. Dashed: as many exact copies, and none at "
         "all. Where before is low too, such copies in training spoil the attack, and R0's value says little of what "
-        "they carry."
+        "they carry; what lies in the first layer, which needs no attack, stands in the table below."
     )
     figure = figure_of("strength", "Recall after R0 over the strength", caption, dose.over_strength(material),
                      why="no two variants differ in their strength alone")  # fmt: skip
@@ -57,6 +57,7 @@ def all_variants(material: Material) -> Section:
     """Every variant in one table."""
     reads = (
         "Means, with 95 % intervals below. Residual: 1 as before unlearning, 0 as R1, where no similar image is left; "
-        "it can pass both ends."
+        "it can pass both ends. In the first layer: the chance that a target lies nearer to the row space of R0's "
+        "first layer than a never-seen image of its class; 0.5 says nothing."
     )
     return Section("variants", "All variants", table=dose.variants_table(material), reads=reads)
