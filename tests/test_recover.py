@@ -93,6 +93,23 @@ def test_images_with_black_come_out_exactly():
     assert torch.equal(made.candidates, again.candidates)
 
 
+def test_a_model_of_the_same_start_and_public_images_give_more_away():
+    """Of 30 images one model gives back some, more beside the other, more yet from other images like them."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.rand(96, 1, 12, 12, generator=draw) * (torch.rand(96, 1, 12, 12, generator=draw) < 0.25)
+    model, samples = train_on(x[:30], np.arange(30) % 3)
+    other, _ = train_on(x[3:30], np.arange(3, 30) % 3)
+
+    def found(**more):
+        made = reconstruct(model, config=RecoverConfig(rounds=3), per_class=10, generator=stream(0, "recover"), **more)
+        assert made.candidates.shape == samples.x.shape
+        ncc, _ = match(samples.x - model.mean, made.candidates[: made.found])
+        assert float(ncc.min()) > 0.99
+        return made.found
+
+    assert found() < found(beside=other) < found(beside=other, public=x[48:])
+
+
 def test_what_is_found_leaves_each_class_its_candidates(trained, monkeypatch):
     """One image found in the last round takes one slot of its own class and none of another's."""
     model, samples = trained

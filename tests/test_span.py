@@ -7,13 +7,16 @@ from vestige.image.networks import MLP
 from vestige.image.span import DAMPING, SHARPNESS, SURPLUS, RowSpace, is_thin, snap, solve
 
 
-def planted(n=15, side=12, width=40, noise=1e-6):
-    """A first layer that mixes n sparse images, as gradient descent makes it; returns the model and the images."""
+def planted(n=15, side=12, width=40, noise=1e-6, mixture=0):
+    """A first layer that mixes n sparse images, as gradient descent makes it; returns the model and the images.
+
+    Those of other mixtures have the same images and the same noise.
+    """
     draw = torch.Generator().manual_seed(0)
     images = torch.rand(n, side * side, generator=draw) * (torch.rand(n, side * side, generator=draw) < 0.25)
     mean = images.mean(0)
     model = MLP(mean.reshape(1, side, side), (width, width), 3)
-    mixing = torch.randn(width, n, generator=draw)
+    mixing = torch.randn(width, n, generator=torch.Generator().manual_seed(100 + mixture))
     first = model.linear()[0]
     with torch.no_grad():
         first.weight.copy_(mixing @ (images - mean) + noise * torch.randn(first.weight.shape, generator=draw))
@@ -27,6 +30,19 @@ def test_members_lie_inside_and_strangers_outside():
     space = RowSpace.of(model)
     assert float(space.outside(images - space.mean.float()).max()) < 1e-3
     assert float(space.outside(strangers - space.mean.float()).min()) > 0.1
+
+
+def test_what_differs_between_two_models_of_one_start_is_free_of_its_noise():
+    """Nearly as much noise as image: one model's space is mostly that, the difference's holds the images exactly."""
+    model, images = planted(noise=0.3)
+    other, _ = planted(noise=0.3, mixture=1)
+    alone, between = RowSpace.of(model), RowSpace.between(model, other)
+    x = images - alone.mean.float()
+    assert float(alone.outside(x).min()) > 1e-3
+    assert float(between.outside(x).max()) < 1e-6
+    n = len(images)
+    assert float(alone.S[n] / alone.S[n - 1]) > 0.1
+    assert float(between.S[n] / between.S[n - 1]) < 1e-4
 
 
 def test_outside_is_a_share_of_the_square():

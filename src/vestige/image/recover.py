@@ -15,7 +15,7 @@ from torch import Tensor
 from vestige.config import MLPConfig, ModelConfig, RecoverConfig
 from vestige.image.model import MLP
 from vestige.image.objective import OBJECTIVES, Weights
-from vestige.image.span import SHARPNESS, SURPLUS, RowSpace, is_thin, snap
+from vestige.image.span import FINISHING, SHARPNESS, SURPLUS, SURPLUS_BETWEEN, RowSpace, is_thin, snap
 from vestige.image.ssim import ssim
 from vestige.types import InputError, Samples, Scores
 
@@ -103,6 +103,8 @@ def reconstruct(
     per_class: int,
     generator: torch.Generator,
     on_step: OnStep | None = None,
+    beside: MLP | None = None,
+    public: Tensor | None = None,
 ) -> Reconstruction:
     """Candidates that explain the weights: `per_class` of each class, from a cold start.
 
@@ -111,8 +113,15 @@ def reconstruct(
     (`span.SURPLUS`) stay fixed in the next round, which so explains what is left. Where the first round finds none,
     as in images without flat black or white, the candidates are those of `config.steps` steps from the same cold
     start, as where the span is not thin. on_step(step, unexplained) is called every step.
+
+    What an auditor may have besides: a model of the same start that was trained for as many steps alike, on other
+    images (`beside`; the retrained one), in whose difference from this model images stand without noise
+    (`RowSpace.between`); and images of the same kind that were not trained on (`public`: (m, C, H, W) in [0, 1]), from
+    which snapping starts too. Both help where the span is thin, and are not looked at elsewhere.
     """
     space, size = RowSpace.of(model), Weights.of(model, getattr(torch, config.dtype)).squared_norm()
+    exact = None if beside is None else RowSpace.between(model, beside)
+    bar = SURPLUS if exact is None else SURPLUS_BETWEEN
     labels = torch.arange(model.linear()[-1].out_features, device=model.mean.device).repeat_interleave(per_class)
     thin = config.rounds > 0 and is_thin(space, len(labels))
     found = Found(model.mean.new_zeros(0, model.mean.numel()), labels[:0])
@@ -129,9 +138,12 @@ def reconstruct(
             on_step=on_step and partial(_later, on_step, turn * config.round_steps),
         )
         before = len(found.x)
+        starts = x if public is None or turn else torch.cat([x, (public.to(x) - model.mean).flatten(1)])
         for sharpness in SHARPNESS:
-            points, surplus = snap(space, x, len(labels), sharpness)
-            sure = surplus >= SURPLUS
+            points, surplus = snap(space, starts, len(labels), sharpness)
+            if exact is not None:
+                points, surplus = snap(exact, points, len(labels), sharpness, steps=FINISHING)
+            sure = surplus >= bar
             found = _accept(model, found, points[sure], surplus[sure], labels)
         if len(found.x) == before:
             break

@@ -31,6 +31,12 @@ SURPLUS = 0.45
 Chosen on seeds 100 and 101: false candidates of 100 and 200 images mostly stay below it (docs/log.md).
 """
 
+SURPLUS_BETWEEN = 0.55
+"""The same in the space between two models: false candidates reach further there. Chosen on seed 100 (docs/log.md)."""
+
+FINISHING = 12
+"""Steps in that space, which begin where those in one model's ended: noise lets snapping reach further."""
+
 SHARPNESS = ((0.02, 0.01, -1.0), (0.01, 0.005, -1.0), (0.02, 0.01, -2.0))
 """(first ε, last ε, q) of the penalty Σ (d²/ε² + 1)^(q/2), d the distance to black or white; tried in turn."""
 
@@ -54,8 +60,19 @@ class RowSpace:
 
     @classmethod
     def of(cls, model: MLP) -> RowSpace:
-        first = model.linear()[0]
-        rows = torch.cat([first.weight, first.bias[:, None]], 1).detach().double()
+        return cls._spanned(_rows(model), model)
+
+    @classmethod
+    def between(cls, model: MLP, other: MLP) -> RowSpace:
+        """The space of what differs between two models of one start, trained for equally many steps alike.
+
+        The start shrinks by the same factor in both, so its noise is gone from the difference: what is left are
+        mixtures of both models' training images, as exact as single precision.
+        """
+        return cls._spanned(_rows(model) - _rows(other), model)
+
+    @classmethod
+    def _spanned(cls, rows: Tensor, model: MLP) -> RowSpace:
         # Once a model, and on the CPU whatever the device, whose own decomposition may be slow (XLA's takes minutes).
         _, S, V = (part.to(rows.device) for part in torch.linalg.svd(rows.cpu(), full_matrices=False))
         return cls(V, S, model.mean.flatten().double())
@@ -78,6 +95,11 @@ class RowSpace:
     def _lifted(self, x: Tensor) -> Tensor:
         """The bias is the weight of one more pixel that is always 1."""
         return torch.cat([x.double(), x.new_ones(len(x), 1, dtype=torch.float64)], 1)
+
+
+def _rows(model: MLP) -> Tensor:
+    first = model.linear()[0]
+    return torch.cat([first.weight, first.bias[:, None]], 1).detach().double()
 
 
 def is_thin(space: RowSpace, rank: int) -> bool:
