@@ -110,6 +110,14 @@ def test_a_model_of_the_same_start_and_public_images_give_more_away():
     assert found() < found(beside=other) < found(beside=other, public=x[48:])
 
 
+def test_what_does_not_fit_the_model_is_refused_at_once(trained):
+    model, samples = trained
+    other = image.build(MLPConfig(hidden=(32, 64)), samples, generator=stream(0, "train"))
+    for more, says in (({"beside": other}, "like the model"), ({"public": torch.zeros(3, 1, 8, 8)}, "size")):
+        with pytest.raises(InputError, match=says):
+            reconstruct(model, config=RecoverConfig(), per_class=4, generator=stream(0, "recover"), **more)
+
+
 def test_what_is_found_leaves_each_class_its_candidates(trained, monkeypatch):
     """One image found in the last round takes one slot of its own class and none of another's."""
     model, samples = trained

@@ -117,8 +117,10 @@ def reconstruct(
     What an auditor may have besides: a model of the same start that was trained for as many steps alike, on other
     images (`beside`; the retrained one), in whose difference from this model images stand without noise
     (`RowSpace.between`); and images of the same kind that were not trained on (`public`: (m, C, H, W) in [0, 1]), from
-    which snapping starts too. Both help where the span is thin, and are not looked at elsewhere.
+    which snapping starts too. Both help where the span is thin, and are not looked at elsewhere. Raises InputError
+    where either does not fit the model.
     """
+    _check_aids(model, beside, public)
     space, size = RowSpace.of(model), Weights.of(model, getattr(torch, config.dtype)).squared_norm()
     exact = None if beside is None else RowSpace.between(model, beside)
     bar = SURPLUS if exact is None else SURPLUS_BETWEEN
@@ -165,6 +167,15 @@ def reconstruct(
     kept = [x[free == label][:count] for label, count in enumerate(room)]
     candidates = torch.cat([found.x, *kept])
     return Reconstruction(candidates.reshape(-1, *model.mean.shape), len(found.x), float(left) / size)
+
+
+def _check_aids(model: MLP, beside: MLP | None, public: Tensor | None) -> None:
+    shapes, others = ([tuple(part.shape) for part in one.state_dict().values()] for one in (model, beside or model))
+    if shapes != others:
+        raise InputError(f"beside must be a network like the model: weights {shapes}, not {others}")
+    size = tuple(model.mean.shape)
+    if public is not None and tuple(public.shape[1:]) != size:
+        raise InputError(f"public images must have the model's size {size}; got {tuple(public.shape[1:])}")
 
 
 def explain(
