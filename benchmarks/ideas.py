@@ -280,9 +280,11 @@ def page(records: list[dict[str, Any]]) -> str:
     heads = ("images", "seeds", "idea", "members with NCC > 0.9", "mean NCC", "never seen", "candidates like a member")
     return (
         "# Further ideas for reconstruction\n\n"
-        "`cd benchmarks; python ideas.py --json A.json; python ideas.py --sizes 200 --seeds 0 1 2 --ideas 'as it is' "
-        "'both, 1,000 public images, eight rounds' --json B.json; python ideas.py --page A.json B.json --markdown "
-        f"../docs/results/ideas.md`\n\n{table(heads, rows)}\n\n"
+        "In `benchmarks/`: `python ideas.py --sizes 200 --json A.json`; `python ideas.py --sizes 500 --seeds 100 "
+        "--json B.json`; `python ideas.py --sizes 200 --seeds 0 1 2 --ideas 'as it is' "
+        "'both, 1,000 public images, eight rounds' --json C.json`; "
+        "`python ideas.py --page A.json B.json C.json --markdown ../docs/results/ideas.md`\n\n"
+        f"{table(heads, rows)}\n\n"
         "A value a seed; what was kept was chosen on seeds 100–102. MNIST, 784-400-400-10 for 200 images and "
         "784-800-800-10 for 500, the model before unlearning, no constructed copies; a candidate is like a member with "
         f"NCC > 0.9. One thread, {provenance.host()['processor']}, torch {torch.__version__}.\n"
