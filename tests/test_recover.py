@@ -108,6 +108,11 @@ def test_a_model_of_the_same_start_and_public_images_give_more_away():
         return made.found
 
     assert found() < found(beside=other) < found(beside=other, public=x[48:])
+    shorter = image.build(MLPConfig(hidden=(64, 64)), samples, generator=stream(0, "train"))
+    train(shorter, samples, modality=image, config=TrainConfig(steps=1000))
+    for unlike in (shorter, image.build(MLPConfig(hidden=(64, 64)), samples, generator=stream(1, "train"))):
+        with pytest.raises(InputError, match="Retrain with the same seed"):
+            found(beside=unlike)
 
 
 def test_what_does_not_fit_the_model_is_refused_at_once(trained):

@@ -21,6 +21,9 @@ from vestige.types import InputError, Samples, Scores
 
 OnStep = Callable[[int, Tensor], None]
 
+START_LEFT = 0.1
+"""More of the start than this in the difference of two models means that they did not begin or shrink alike."""
+
 SAME = 0.95
 """Two snapped candidates with a larger NCC are one image."""
 
@@ -118,14 +121,14 @@ def reconstruct(
     images (`beside`; the retrained one), in whose difference from this model images stand without noise
     (`RowSpace.between`); and images of the same kind that were not trained on (`public`: (m, C, H, W) in [0, 1]), from
     which snapping starts too. Both help where the span is thin, and are not looked at elsewhere. Raises InputError
-    where either does not fit the model.
+    where either does not fit the model, or the other model began or shrank otherwise.
     """
     _check_aids(model, beside, public)
     space, size = RowSpace.of(model), Weights.of(model, getattr(torch, config.dtype)).squared_norm()
-    exact = None if beside is None else RowSpace.between(model, beside)
-    bar = SURPLUS if exact is None else SURPLUS_BETWEEN
     labels = torch.arange(model.linear()[-1].out_features, device=model.mean.device).repeat_interleave(per_class)
     thin = config.rounds > 0 and is_thin(space, len(labels))
+    exact = _exact(model, beside, space, len(labels)) if thin and beside is not None else None
+    bar = SURPLUS if exact is None else SURPLUS_BETWEEN
     found = Found(model.mean.new_zeros(0, model.mean.numel()), labels[:0])
     start = generator.get_state()
     for turn in range(config.rounds if thin else 0):
@@ -176,6 +179,18 @@ def _check_aids(model: MLP, beside: MLP | None, public: Tensor | None) -> None:
     size = tuple(model.mean.shape)
     if public is not None and tuple(public.shape[1:]) != size:
         raise InputError(f"public images must have the model's size {size}; got {tuple(public.shape[1:])}")
+
+
+def _exact(model: MLP, beside: MLP, space: RowSpace, rank: int) -> RowSpace:
+    """The space between two models; InputError where the start is still in it, told by directions beyond the images."""
+    found = RowSpace.between(model, beside)
+    left = float(found.S[-1] / space.S[-1])
+    if rank + 1 < len(space.S) and left > START_LEFT:
+        raise InputError(
+            "beside must have the model's own start, steps, rate and weight decay, so that the start is gone from "
+            f"their difference; in its weakest direction {left:.0%} of it is left. Retrain with the same seed"
+        )
+    return found
 
 
 def explain(
